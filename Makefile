@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+# make            library and tools in build/<flag set>/bin (build/bin points to the plain set)
+# make demo       installs what is missing, builds, runs the pipeline on samples/
+# make check      installs what is missing, builds, runs every test; make check-san: the same under ASan and UBSan
+# make bench      measures; MODEL=, TEXT= name a model and a text
+# make install    DESTDIR=, PREFIX=/usr/local
+# Variables: CC=clang  SAN=1 (address and undefined sanitizers)  CUDA=0 or NVCC= (leave CUDA out)  V=1 (show commands)  RS_SHARED= (extra test data)
+
+CC = gcc
+PREFIX = /usr/local
+SAN = 0
+CUDA = 1
+NVCC = $(shell command -v nvcc 2>/dev/null)
+DEBS = gcc make pkg-config libmsgpack-dev libopenblas-dev libncurses-dev libxxhash-dev libpcre2-dev libjansson-dev
+LIBS = msgpack openblas libxxhash libpcre2-8 jansson
+
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := all
+Q := $(if $(V),,@)
+
+# ---- flags; the set of flags names the folder of the objects
+WARN = -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Wvla -Wformat=2 -Wundef -Wcast-align -Wno-unknown-warning-option
+OPT = -O2 -g -ffp-contract=off -fno-math-errno -fno-trapping-math
+SANFLAGS = $(if $(filter 1,$(SAN)),-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+CFLAGS =
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -I. $(OPT) $(WARN) $(SANFLAGS) -pthread $(PKG_CFLAGS) $(CFLAGS)
+ALL_LDLIBS = $(PKG_LIBS) -lm -pthread
+
+NEED_PKG := $(filter-out deps clean help,$(or $(MAKECMDGOALS),all))
+ifneq ($(NEED_PKG),)
+PKG_CFLAGS := $(shell pkg-config --cflags $(LIBS) 2>/dev/null)
+PKG_LIBS := $(shell pkg-config --libs $(LIBS) 2>/dev/null)
+endif
+CUDA_SRC := $(if $(filter-out 0,$(CUDA)),$(if $(NVCC),$(wildcard kernels/cuda/*.cu)))
+SET_FLAGS = $(CC) $(OPT) $(SANFLAGS) $(CFLAGS) cuda:$(if $(CUDA_SRC),$(NVCC),none)
+PLAIN := $(if $(filter gcc:0::,$(CC):$(SAN):$(CFLAGS):),1)
+SET := $(notdir $(CC))$(if $(filter 1,$(SAN)),-san)$(if $(CUDA_SRC),-cuda)-$(shell printf '%s' '$(SET_FLAGS)' | cksum | cut -d' ' -f1)
+B := build/$(SET)
+
+# ---- what there is
+FLOORS = formats kernels kernels/cpu transforms quantize inspect
+TOOL_SRC := $(wildcard $(addsuffix /rs-*.c,$(FLOORS)))
+LIB_SRC := $(filter-out $(TOOL_SRC),$(wildcard $(addsuffix /*.c,$(FLOORS)))) $(if $(CUDA_SRC),,$(wildcard kernels/cuda/none.c))
+TEST_SRC := $(wildcard tests/test_*.c)
+BENCH_SRC := $(wildcard tests/bench_*.c)
+TOOLS := $(addprefix $(B)/bin/,$(basename $(notdir $(TOOL_SRC))))
+TESTS := $(TEST_SRC:tests/%.c=$(B)/tests/%)
+BENCHES := $(BENCH_SRC:tests/%.c=$(B)/tests/%)
+LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o) $(CUDA_SRC:%.cu=$(B)/%.cu.o)
+COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+
+.PHONY: all deps demo check check-san check-long bench install clean help tests FORCE
+.SECONDARY:
+all: $(TOOLS) $(if $(PLAIN),build/bin)
+
+build/bin: FORCE
+	@mkdir -p build $(B)/bin && ln -sfn $(SET)/bin build/bin
+
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	@$(if $(V),,echo '  CC   $<')
+	$(Q)$(CC) $(ALL_CFLAGS) $(DEFS) -MMD -MP -c -o $@ $<
+
+$(B)/%.cu.o: %.cu
+	@mkdir -p $(@D)
+	@$(if $(V),,echo '  NVCC $<')
+	$(Q)$(NVCC) -O2 -I. -c -o $@ $<
+
+$(B)/formats/stage.o: private DEFS = -DRS_COMMIT='"$(COMMIT)"'
+$(B)/formats/stage.o: $(B)/commit
+$(B)/commit: FORCE
+	@mkdir -p $(@D); printf '%s\n' '$(COMMIT)' | cmp -s - $@ || printf '%s\n' '$(COMMIT)' >$@
+
+$(B)/librs.a: $(LIB_OBJ)
+	@$(if $(V),,echo '  AR   $@')
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+define tool_rule
+$(B)/bin/$(basename $(notdir $(1))): $(B)/$(1:.c=.o) $(B)/librs.a
+	@mkdir -p $$(@D)
+	@$$(if $(V),,echo '  LD   $$(notdir $$@)')
+	$$(Q)$$(CC) $$(ALL_CFLAGS) -o $$@ $$^ $$(ALL_LDLIBS)
+endef
+$(foreach t,$(TOOL_SRC),$(eval $(call tool_rule,$(t))))
+
+$(B)/tests/%: $(B)/tests/%.o $(B)/librs.a
+	@$(if $(V),,echo '  LD   $(notdir $@)')
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDLIBS)
+
+tests: all $(TESTS)
+
+deps:
+	@sh tests/deps.sh $(DEBS)
+
+check: deps
+	@$(MAKE) tests
+	@B=$(abspath $(B)) SAN=$(SAN) bash tests/run.sh
+
+check-san:
+	@$(MAKE) SAN=1 check
+
+bench: $(BENCHES) all
+	@B=$(abspath $(B)) MODEL='$(MODEL)' TEXT='$(TEXT)' bash tests/bench.sh
+
+demo: deps
+	@$(MAKE) all
+	@B=$(abspath $(B)) bash samples/demo.sh
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 755 $(TOOLS) $(DESTDIR)$(PREFIX)/bin
+	$(if $(wildcard $(addsuffix /*.1,$(FLOORS))),install -m 644 $(wildcard $(addsuffix /*.1,$(FLOORS))) $(DESTDIR)$(PREFIX)/share/man/man1)
+
+clean:
+	rm -rf build
+
+help:
+	@sed -n '2,8s/^# //p' Makefile
+
+FORCE:
+-include $(shell find $(B) -name '*.d' 2>/dev/null)

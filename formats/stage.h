@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// What every filter of the pipe does alike: open a stream, write its head and provenance chain anew with one link more, pass frames through, finish or abort.
+#ifndef RS_FORMATS_STAGE_H
+#define RS_FORMATS_STAGE_H
+
+#include "formats/reader.h"
+#include "formats/writer.h"
+
+typedef struct rs_stage {
+    rs_in *in;
+    rs_reader *reader; // its head is what arrived
+    rs_out *out;
+    rs_writer *writer; // after rs_stage_begin
+    const char *tool;
+    rs_arena *arena;   // for params of the own link
+} rs_stage;
+
+// Opens input ("-" or NULL: standard input) and reads its head and chain. On failure s is still to be closed by rs_stage_close.
+RS_MUST_CHECK rs_status rs_stage_open(rs_stage *s, const char *tool, const char *input, rs_error *e);
+// Opens output (not one of the inputs: other inputs of the tool in others[0..n_others)), writes head, the old chain and own link (argv filtered as
+// FORMAT.md says, params may be NULL; ver and commit are filled in).
+RS_MUST_CHECK rs_status rs_stage_begin(rs_stage *s, const char *output, rs_in *const *others, size_t n_others, const rs_head *head, int argc, char *const *argv, const rs_value *params, rs_error *e);
+// Passes the current frame (f as rs_reader_next gave it, payload not yet read) through unchanged.
+RS_MUST_CHECK rs_status rs_stage_copy(rs_stage *s, const rs_frame *f, rs_error *e);
+// Adds another input (beside the stream itself, which is added by itself) to this stage's PSUM.
+RS_MUST_CHECK rs_status rs_stage_add_input(rs_stage *s, const rs_input_sum *sum, rs_error *e);
+// After RS_FRAME_END of the reader: copies older PSUM entries, adds own, finishes and commits.
+RS_MUST_CHECK rs_status rs_stage_finish(rs_stage *s, rs_error *e);
+// Frees everything; if finish was not reached, sends ABRT downstream with the text of e (NULL allowed).
+void rs_stage_close(rs_stage *s, const rs_error *e);
+// The step of the own link (after begin).
+unsigned rs_stage_step(const rs_stage *s);
+
+#endif

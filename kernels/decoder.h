@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// One decoder layer of a Llama forward, over plain arrays, with the online parts that a plan may ask for (method.md 2, 4; numerics.md 1).
+#ifndef RS_KERNELS_DECODER_H
+#define RS_KERNELS_DECODER_H
+
+#include "kernels/kernels.h"
+
+// Change of basis of the stream at a junction: none (all NULL); low rank x + ((x q) m) q^T with q [d, r], m [r, r]; or dense x t with t [d, d].
+typedef struct rs_junction {
+    size_t r;
+    const float *q, *m;
+    const float *t;
+} rs_junction;
+
+// Weights of one layer, f32, [out, in]; biases NULL where absent; norms NULL = ones.
+typedef struct rs_decoder_layer {
+    const float *norm_attn, *norm_ffn;
+    const float *wq, *wk, *wv, *wo, *wgate, *wup, *wdown;
+    const float *bq, *bk, *bv, *bo, *bgate, *bup, *bdown;
+    rs_junction attn, ffn;                              // at the residual additions after attention and after the FFN
+    rs_quantizer in_q, in_k, in_v, in_o, in_gate, in_up, in_down; // inputs of the linear layers; where those that share an input differ, it is quantised once for each setting
+    rs_quantizer kv;                                    // K after RoPE and r3, V after its projection; per token and KV head (group: within the head)
+} rs_decoder_layer;
+
+typedef struct rs_decoder_shape {
+    size_t d, f, h, n_q, n_kv;
+    float eps;
+    const rs_hadamard *r3, *r4; // online rotations, NULL = none; r3->n == h, r4->n == f
+} rs_decoder_shape;
+
+// Where a tap sees data: what the matrix multiplication reads, after online transforms and before (RAW) or after quantising.
+typedef enum rs_tap { RS_TAP_QKV_RAW, RS_TAP_QKV, RS_TAP_K_RAW, RS_TAP_V_RAW, RS_TAP_O_RAW, RS_TAP_O, RS_TAP_GATE_UP_RAW, RS_TAP_GATE_UP, RS_TAP_DOWN_RAW, RS_TAP_DOWN, RS_TAP_STREAM_ATTN, RS_TAP_STREAM_FFN } rs_tap;
+typedef void rs_tap_fn(void *context, rs_tap tap, size_t rows, size_t cols, const float *x, size_t ld);
+
+// Bytes of scratch that rs_decoder_forward needs for a sequence of S tokens.
+size_t rs_decoder_scratch(const rs_decoder_shape *shape, const rs_decoder_layer *layer, size_t S);
+// x [S, d] in place through one layer; cos, sin [S, h/2] for its positions; tap may be NULL; scratch of rs_decoder_scratch bytes, 64-aligned.
+// Returns the number of rows with NaN or infinity met by a quantiser (0 = fine).
+size_t rs_decoder_forward(const rs_kernels *k, const rs_decoder_shape *shape, const rs_decoder_layer *layer, size_t S, const float *cos, const float *sin, float *x, void *scratch,
+                          rs_tap_fn *tap, void *context);
+
+#endif

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// The only door to the operations: a table of functions over plain arrays (row-major f32 unless said otherwise). Letters: B rows (tokens), S tokens of one
+// sequence, d hidden, f FFN, h head size, n_q and n_kv heads, V vocabulary. Every operation has a plain C reference; fast ones are chosen at start-up.
+#ifndef RS_KERNELS_KERNELS_H
+#define RS_KERNELS_KERNELS_H
+
+#include "kernels/hadamard.h"
+
+// How rows are quantised (numerics.md 1): bits 2..8, or 16 = not at all; sym: codes -2^(b-1)..2^(b-1)-1, scale max / (2^(b-1) - 1); clip in (0, 1];
+// group: values that share a scale, 0 = the whole row.
+typedef struct rs_quantizer {
+    unsigned bits;
+    bool sym;
+    float clip;
+    size_t group;
+} rs_quantizer;
+
+typedef struct rs_kernels {
+    const char *name; // "reference", "avx2", "avx512"
+
+    // Conversions of n values; to f16 and bf16 round to nearest even, NaN stays NaN, f16 overflow becomes infinity.
+    void (*f16_to_f32)(size_t n, const uint16_t *x, float *y);
+    void (*bf16_to_f32)(size_t n, const uint16_t *x, float *y);
+    void (*f32_to_f16)(size_t n, const float *x, uint16_t *y);
+    void (*f32_to_bf16)(size_t n, const float *x, uint16_t *y);
+
+    // y[m,n] = x[m,k] w[n,k]^T + beta y (linear layer: w is [out, in]); y = x[m,k] w[k,n] + beta y; y[m,n] = x[k,m]^T w[k,n] + beta y.
+    // ld*: leading dimensions in elements. beta is 0 (y may be uninitialised) or 1. Threaded over fixed pieces.
+    void (*gemm_nt)(size_t m, size_t n, size_t k, const float *x, size_t ldx, const float *w, size_t ldw, float beta, float *y, size_t ldy);
+    void (*gemm_nn)(size_t m, size_t n, size_t k, const float *x, size_t ldx, const float *w, size_t ldw, float beta, float *y, size_t ldy);
+    void (*gemm_tn)(size_t m, size_t n, size_t k, const float *x, size_t ldx, const float *w, size_t ldw, float beta, float *y, size_t ldy);
+
+    // y[B,d] = x / sqrt(mean(x^2) + eps) * gamma; gamma [d] or NULL (ones). y may be x.
+    void (*rmsnorm)(size_t B, size_t d, const float *x, const float *gamma, float eps, float *y);
+    // Rotates pairs (x_i, x_{i+h/2}) of each head in place (half-split order): x [B, heads * h], leading dimension ld; cos, sin [B, h/2], row b for token b.
+    void (*rope)(size_t B, size_t heads, size_t h, float *x, size_t ld, const float *cos, const float *sin);
+    // Causal attention of one sequence: q [S, n_q * h], k and v [S, n_kv * h], out [S, n_q * h]; scale 1/sqrt(h); query head i uses KV head i / (n_q / n_kv).
+    void (*attention)(size_t S, size_t n_q, size_t n_kv, size_t h, const float *q, const float *k, const float *v, float *out);
+    // y = silu(gate) * up, n values; y may be gate or up.
+    void (*silu_gate)(size_t n, const float *gate, const float *up, float *y);
+    // x <- x H (transpose: x H^T) in place on B rows of H->n values, leading dimension ld.
+    void (*hadamard)(const rs_hadamard *H, size_t B, float *x, size_t ld, bool transpose);
+    // Replaces each value by its quantised one, in place, on B rows of n values, leading dimension ld. Returns the number of rows that hold a NaN or infinity
+    // (such rows are left as they are): more than 0 is an E_VALUE for the caller. q->group must be 0 or divide n.
+    size_t (*fake_quant)(const rs_quantizer *q, size_t B, size_t n, float *x, size_t ld);
+    // nll[b] = logsumexp(logits[b]) - logits[b][target[b]], in fp64 sums; top[b] (NULL allowed) the index of the largest logit (lowest index wins).
+    void (*cross_entropy)(size_t B, size_t V, const float *logits, size_t ld, const int32_t *target, double *nll, int32_t *top);
+    // y += x, n values.
+    void (*add)(size_t n, const float *x, float *y);
+} rs_kernels;
+
+// The plain C table (always there), and the fastest for this processor. Never NULL.
+const rs_kernels *rs_kernels_reference(void);
+const rs_kernels *rs_kernels_cpu(void);
+// The CUDA table, or NULL when built without nvcc; and why it is not there (never NULL).
+const rs_kernels *rs_kernels_cuda(void);
+const char *rs_kernels_cuda_reason(void);
+
+// Tables for rope: cos, sin [S, h/2] for positions first .. first+S-1 from inverse frequencies inv_freq[h/2] (fp64 angles).
+void rs_rope_tables(size_t S, size_t first, size_t h, const double *inv_freq, float *cos, float *sin);
+// inv_freq[i] = theta^(-2i/h); then llama3 scaling (factor, low, high, original context) or linear scaling (factor).
+void rs_rope_frequencies(size_t h, double theta, double *inv_freq);
+void rs_rope_scale_llama3(size_t h, double factor, double low, double high, double original_context, double *inv_freq);
+void rs_rope_scale_linear(size_t h, double factor, double *inv_freq);
+
+#endif
