@@ -21,7 +21,8 @@ Q := $(if $(V),,@)
 # ---- flags; the set of flags names the folder of the objects
 WARN = -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Wvla -Wformat=2 -Wundef -Wcast-align -Wno-unknown-warning-option
 OPT = -O2 -g -ffp-contract=off -fno-math-errno -fno-trapping-math
-SANFLAGS = $(if $(filter 1,$(SAN)),-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+COMMA := ,
+SANFLAGS = $(if $(filter 1,$(SAN)),-fsanitize=address$(COMMA)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
 CFLAGS =
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -I. $(OPT) $(WARN) $(SANFLAGS) -pthread $(PKG_CFLAGS) $(CFLAGS)
 ALL_LDLIBS = $(PKG_LIBS) -lm -pthread
