@@ -24,6 +24,8 @@ RS_MUST_CHECK rs_status rs_in_size(rs_in *in, uint64_t *size, rs_error *e);
 RS_MUST_CHECK rs_status rs_in_pread(rs_in *in, void *buf, size_t n, uint64_t offset, rs_error *e);
 // Name for messages ("standard input" for a pipe); owned by in.
 const char *rs_in_name(const rs_in *in);
+// Its descriptor, -1 for memory; owned by in. Only for mapping a seekable stream.
+int rs_in_fd(const rs_in *in);
 // Fills dev and ino of the open file (0 for memory), so that a tool can refuse an output that is its input.
 void rs_in_identity(const rs_in *in, uint64_t *dev, uint64_t *ino);
 // Limits every read of the underlying descriptor to n bytes (tests of short reads); 0 = no limit.
@@ -32,7 +34,7 @@ void rs_in_set_chunk(rs_in *in, size_t n);
 void rs_in_close(rs_in *in);
 
 // Opens path for writing; "-" or NULL is standard output (RS_USAGE if that is a terminal). A regular path is written to a temporary beside it and takes its
-// place in rs_out_commit; a FIFO, device or standard output is written in place. RS_USAGE if path is one of the n_inputs open inputs (same device and inode). E_WRITE.
+// place in rs_out_commit (a symbolic link stays, its target is replaced); a FIFO, device or standard output is written in place. RS_USAGE if path is one of the n_inputs open inputs (same device and inode; NULL entries are skipped). E_WRITE.
 RS_MUST_CHECK rs_status rs_out_open(rs_out **out, const char *path, rs_in *const *inputs, size_t n_inputs, rs_error *e);
 // A growing memory stream; rs_out_bytes gives what was written.
 RS_MUST_CHECK rs_status rs_out_memory(rs_out **out, rs_error *e);
@@ -46,7 +48,7 @@ const uint8_t *rs_out_bytes(const rs_out *out, size_t *len);
 const char *rs_out_name(const rs_out *out);
 // Makes the output final: flush, fsync, close, rename, fsync of the directory, each checked. After it only rs_out_close is allowed. E_WRITE.
 RS_MUST_CHECK rs_status rs_out_commit(rs_out *out, rs_error *e);
-// Frees; without a commit before it, a temporary is removed. NULL allowed.
+// Frees; without a commit before it, a temporary is removed, and what was written to a pipe or device so far is sent on. NULL allowed.
 void rs_out_close(rs_out *out);
 // Installs handlers of SIGINT, SIGTERM and SIGHUP that unlink open temporaries and raise the signal again; called once by tools.
 void rs_out_guard_signals(void);
