@@ -10,11 +10,11 @@
 
 #define MAX_KEY 32
 
-// One open map or array. Keys are kept as offsets so that a later key can be compared with all earlier ones.
+// One open map or array.
 struct level {
     bool map;
     uint32_t count, done; // pairs or items, declared and begun
-    uint32_t key[RS_MAX_MAP];
+    uint32_t key; // where the latest key of a map stands
 };
 
 struct scan {
@@ -53,7 +53,7 @@ static void path_of(const struct scan *s, char *path, size_t cap)
         int w;
         if (l->map) {
             size_t length;
-            const uint8_t *k = key_at(s->bytes, l->key[l->done - 1], &length);
+            const uint8_t *k = key_at(s->bytes, l->key, &length);
             w = snprintf(path + n, cap - n, "%s%.*s", d > 0 ? "." : "", (int)length, (const char *)k);
         } else {
             w = snprintf(path + n, cap - n, "[%u]", l->done - 1);
@@ -194,7 +194,7 @@ static rs_status scan_value(struct scan *s, bool key, rs_error *e)
     return RS_OK;
 }
 
-// The key of a pair: its text, then its order among the keys before it.
+// The key of a pair: its text, then that it comes after the key before it.
 static rs_status scan_key(struct scan *s, struct level *l, rs_error *e)
 {
     const uint32_t at = (uint32_t)s->at;
@@ -202,15 +202,12 @@ static rs_status scan_key(struct scan *s, struct level *l, rs_error *e)
     RS_TRY(scan_value(s, true, e));
     const size_t end = s->at;
     s->at = at;
-    for (uint32_t i = l->done; i > 0; i--) {
-        int order = compare_keys(s->bytes, l->key[i - 1], at);
-        if (order < 0 && i == l->done) break; // above the last, hence above all
-        if (order == 0) return fail(s, RS_E_DUP, "key given twice", e);
-        if (i == 1) return fail(s, RS_E_META, "keys are not in ascending order", e);
-    }
+    const int order = l->done > 0 ? compare_keys(s->bytes, l->key, at) : -1;
+    if (order == 0) return fail(s, RS_E_DUP, "key given twice", e);
+    if (order > 0) return fail(s, RS_E_META, "keys are not in ascending order", e);
     s->in_key = false;
     s->at = end;
-    l->key[l->done] = at;
+    l->key = at;
     return RS_OK;
 }
 
