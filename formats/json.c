@@ -6,7 +6,7 @@
 #include <string.h>
 
 // The library recurses for each level and allocates for each value, so both are counted before it sees the text.
-static rs_status scan(const char *p, size_t len, const char *what, rs_error *e)
+rs_status rs_json_scan(const char *p, size_t len, size_t max_values, const char *what, rs_error *e)
 {
     size_t depth = 0, values = 1;
     bool text = false;
@@ -30,7 +30,7 @@ static rs_status scan(const char *p, size_t len, const char *what, rs_error *e)
         case ',': values++; break;
         default: break;
         }
-        if (values > RS_JSON_MAX_VALUES) return rs_fail(e, RS_E_LIMIT, "%s: more than %u values", what, RS_JSON_MAX_VALUES);
+        if (values > max_values) return rs_fail(e, RS_E_LIMIT, "%s: more than %zu values", what, max_values);
     }
     return RS_OK;
 }
@@ -41,7 +41,7 @@ rs_status rs_json_parse(json_t **root, const void *bytes, size_t len, const char
     *root = NULL;
     if (len >= sizeof lfs - 1 && memcmp(bytes, lfs, sizeof lfs - 1) == 0)
         return rs_fail(e, RS_E_IMPORT, "%s: a Git-LFS pointer stands in place of the file (git lfs pull fetches it)", what);
-    RS_TRY(scan(bytes, len, what, e));
+    RS_TRY(rs_json_scan(bytes, len, RS_JSON_MAX_VALUES, what, e));
     json_error_t err;
     *root = json_loadb(bytes, len, JSON_REJECT_DUPLICATES, &err);
     if (*root != NULL) return RS_OK;
