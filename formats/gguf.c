@@ -30,12 +30,12 @@ static const uint8_t kind_size[RS_GGUF_KIND_COUNT] = {1, 1, 2, 2, 4, 4, 4, 1, 0,
 // The next n bytes. RS_NO: they are in the file but not yet read (c->need says how far).
 static rs_status take(cursor *c, uint64_t n, const char *what, const uint8_t **p)
 {
+    *p = c->p + c->at;
     if (n > c->size - c->at) return rs_fail(c->e, RS_E_IMPORT, "byte %" PRIu64 ": %s needs %" PRIu64 " bytes, the file has %" PRIu64 " left", c->at, what, n, c->size - c->at);
     if (n > c->have - c->at) {
         c->need = c->at + n;
         return RS_NO;
     }
-    *p = c->p + c->at;
     c->at += n;
     return RS_OK;
 }
