@@ -54,8 +54,10 @@ void rs_text_buffer_json(rs_text_buffer *b, const char *s, size_t len)
 
 void rs_text_buffer_float(rs_text_buffer *b, float v)
 {
-    char s[32];
-    for (int digits = 1; digits <= 9; digits++) {
+    char s[64];
+    bool whole = v > -1e15f && v < 1e15f && v == (float)(int64_t)v;
+    if (whole) snprintf(s, sizeof s, "%.1f", (double)v);
+    for (int digits = 1; digits <= 9 && !whole; digits++) {
         snprintf(s, sizeof s, "%.*g", digits, (double)v);
         if (strtof(s, NULL) == v) break;
     }
