@@ -86,7 +86,7 @@ static struct temporary *claim(void)
     return NULL;
 }
 
-// Creates ".NAME.rsq.XXXXXX" in o->dir and notes it for the signal handler.
+// Creates ".NAME.rsq." with six random characters in o->dir and notes it for the signal handler.
 static rs_status create_temporary(rs_out *o, rs_error *e)
 {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789";
