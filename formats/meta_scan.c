@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "formats/limits.h"
+#include "formats/utf8.h"
 
 #define MAX_KEY 32
 
@@ -69,28 +70,16 @@ static rs_status fail(const struct scan *s, rs_status status, const char *why, r
     return rs_fail(e, status, "metadata byte %zu%s%s: %s", s->at, path[0] != 0 ? ", key " : "", path, why);
 }
 
-// Code point at p (n >= 1 bytes left), its length in *used; -1 when it is not UTF-8.
-static int32_t code_point(const uint8_t *p, size_t n, size_t *used)
-{
-    static const int32_t least[] = {0, 0x80, 0x800, 0x10000};
-    int more = p[0] < 0x80 ? 0 : p[0] >= 0xc2 && p[0] < 0xe0 ? 1 : p[0] >= 0xe0 && p[0] < 0xf0 ? 2 : p[0] >= 0xf0 && p[0] < 0xf5 ? 3 : -1;
-    if (more < 0 || (size_t)more >= n) return -1;
-    int32_t c = more == 0 ? p[0] : p[0] & (0x3f >> more);
-    for (int i = 1; i <= more; i++) {
-        if ((p[i] & 0xc0) != 0x80) return -1;
-        c = (c << 6) | (p[i] & 0x3f);
-    }
-    *used = (size_t)more + 1;
-    return c < least[more] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff) ? -1 : c;
-}
-
 const char *rs_meta_scan_text(const uint8_t *p, size_t n)
 {
-    for (size_t i = 0, used = 0; i < n; i += used) {
-        int32_t c = code_point(p + i, n - i, &used);
-        if (c < 0) return "text is not valid UTF-8";
-        if (c < 0x20 || (c >= 0x7f && c < 0xa0)) return "text has a control character";
-        if ((c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069)) return "text has a direction-override character";
+    if (n > 0 && rs_utf8_valid((const char *)p, n) != n) return "text is not valid UTF-8";
+    for (size_t i = 0; i < n; i++) {
+        // What follows a lead byte is there, the text being valid. U+0080..009F are C2 80..9F.
+        if (p[i] < 0x20 || p[i] == 0x7f || (p[i] == 0xc2 && p[i + 1] < 0xa0)) return "text has a control character";
+        if (p[i] != 0xe2) continue;
+        // U+202A..202E are E2 80 AA..AE, U+2066..2069 are E2 81 A6..A9.
+        const bool override = (p[i + 1] == 0x80 && p[i + 2] >= 0xaa && p[i + 2] <= 0xae) || (p[i + 1] == 0x81 && p[i + 2] >= 0xa6 && p[i + 2] <= 0xa9);
+        if (override) return "text has a direction-override character";
     }
     return NULL;
 }

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # House rules that a machine can check: the floor arrows, include form, SPDX lines, no printing or exiting in the library.
 cd "$T/.." || exit 1
+shopt -s lastpipe # rule() counts, so it must not run in a subshell
 passed=0 failed=0
 rule() { # TEXT, offending lines on stdin
     local lines
@@ -30,6 +31,6 @@ grep -nE '^#include "[^/"]+"' $files | rule 'includes are "folder/file.h"'
 grep -nE '#include ".*\.c"' $files | rule 'no .c is included'
 grep -LE 'SPDX-License-Identifier: Apache-2.0' $files | rule 'an SPDX line at the top of each source'
 grep -nE '\b(printf|puts|putchar|perror|abort|exit|_exit|assert)\(|\bf(printf|puts)\((stdout|stderr)' $library | grep -v '^formats/cli\.c:' | rule 'the library never prints, exits or aborts (formats/cli.c may)'
-grep -rnE '(TODO|FIXME|XXX)\b' $files | rule 'nothing unfinished'
+grep -rnE '\b(TODO|FIXME|XXX)\b' $files | rule 'nothing unfinished'
 echo "$passed passed, $failed failed, 0 skipped"
 [ $failed -eq 0 ]
