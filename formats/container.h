@@ -62,9 +62,10 @@ typedef struct rs_head {
 rs_plan rs_plan_none(void);
 // The incompat bits that a plan asks for.
 uint32_t rs_plan_incompat(const rs_plan *plan);
-// Activation settings of a linear input: the exception for (layer, role) if there is one, else for (-1, role), else plan->a.
+// Activation settings of a linear input: the exception for (layer, role) if there is one, else for (-1, role), else plan->a (16 bits for roles other than q to down).
 rs_act rs_plan_act(const rs_plan *plan, int64_t layer, rs_role role);
-// Rank of junction j: by exception, else plan->rank; d for dense.
+// Rank of junction j: by exception, else plan->rank; RS_RANK_FULL (that is d) for dense, 0 without junctions.
+#define RS_RANK_FULL UINT64_MAX
 uint64_t rs_plan_rank(const rs_plan *plan, uint64_t j);
 
 // One link of the provenance chain. params is a flat map.
