@@ -59,6 +59,13 @@ const char *rs_bytes_tag(rs_frame_type type)
     return (unsigned)type < sizeof tags / sizeof *tags ? tags[type] : NULL;
 }
 
+rs_frame_type rs_bytes_type(const char *tag)
+{
+    for (unsigned i = 0; i < sizeof tags / sizeof *tags; i++)
+        if (tags[i] != NULL && memcmp(tags[i], tag, 4) == 0) return (rs_frame_type)i;
+    return RS_FRAME_UNKNOWN;
+}
+
 bool rs_bytes_ancillary(const char *tag)
 {
     return tag[0] >= 'a' && tag[0] <= 'z';
@@ -97,9 +104,7 @@ static rs_status read_tag(const uint8_t *in, rs_prologue *p, rs_error *e)
     }
     p->tag[4] = 0;
     if (p->tag[2] >= 'a') return rs_fail(e, RS_E_FRAME, "type %s: third letter is lower case", p->tag);
-    p->type = RS_FRAME_UNKNOWN;
-    for (unsigned i = 0; i < sizeof tags / sizeof *tags; i++)
-        if (tags[i] != NULL && memcmp(tags[i], p->tag, 4) == 0) p->type = (rs_frame_type)i;
+    p->type = rs_bytes_type(p->tag);
     return RS_OK;
 }
 

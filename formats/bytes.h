@@ -34,6 +34,8 @@ RS_MUST_CHECK rs_status rs_bytes_read_signature(const uint8_t *in, size_t got, u
 
 // The four letters of a type (HEAD ... ABRT), NULL for others.
 const char *rs_bytes_tag(rs_frame_type type);
+// The type of four letters, RS_FRAME_UNKNOWN for letters without a row.
+rs_frame_type rs_bytes_type(const char *tag);
 // True for letters that name an ancillary type; one that is safe to copy unchanged.
 bool rs_bytes_ancillary(const char *tag);
 bool rs_bytes_safe(const char *tag);

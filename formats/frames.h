@@ -30,6 +30,19 @@ typedef struct rs_abrt_head {
     const char *text, *tool;
 } rs_abrt_head;
 
+// Room for any record.
+typedef union rs_record {
+    rs_head head;
+    rs_prov prov;
+    rs_file_head file;
+    rs_tensor tensor;
+    rs_tsum_head tsum;
+    rs_stat_frame stat;
+    rs_psum_head psum;
+    rs_indx_head indx;
+    rs_abrt_head abrt;
+} rs_record;
+
 // How to read: where lists and texts are kept, whether ancillary keys are refused, whether the stream's minor version is newer than ours.
 typedef struct rs_frames_how {
     rs_arena *arena;

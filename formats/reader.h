@@ -27,6 +27,11 @@ typedef struct rs_frame {
 RS_MUST_CHECK rs_status rs_reader_open(rs_reader **r, rs_in *in, rs_error *e);
 // strict: also reject what readers ignore (unknown ancillary frames, x_ keys, a newer minor version). Same errors as rs_reader_open.
 RS_MUST_CHECK rs_status rs_reader_open_strict(rs_reader **r, rs_in *in, rs_error *e);
+// The same over len bytes in memory or in a mapping, which must outlive the reader: payloads are hashed where they lie.
+RS_MUST_CHECK rs_status rs_reader_open_view(rs_reader **r, const void *bytes, uint64_t len, rs_error *e);
+// The same as rs_reader_open, and hands every byte taken from in to sink as well, in order, before it is judged: a spool.
+typedef rs_status rs_reader_sink(void *context, const void *bytes, size_t n, rs_error *e);
+RS_MUST_CHECK rs_status rs_reader_open_sink(rs_reader **r, rs_in *in, rs_reader_sink *sink, void *context, rs_error *e);
 // Head and provenance chain (n links), owned by the reader, valid until rs_reader_free.
 const rs_head *rs_reader_head(const rs_reader *r);
 const rs_prov *rs_reader_prov(const rs_reader *r, size_t *n);
@@ -43,6 +48,8 @@ RS_MUST_CHECK rs_status rs_reader_read_all(rs_reader *r, void *buf, rs_error *e)
 void rs_reader_digest(const rs_reader *r, uint8_t digest[16], uint8_t tensors[16], uint64_t *size);
 // After RS_FRAME_END: the inputs of provenance step (n of them), NULL if there is no such step.
 const rs_input_sum *rs_reader_inputs(const rs_reader *r, unsigned step, size_t *n);
+// Meta bytes of link i of the chain as they stand in the stream (for rs_writer_prov_copy), NULL beyond its end.
+const uint8_t *rs_reader_prov_meta(const rs_reader *r, size_t i, size_t *len);
 // Counts so far.
 uint32_t rs_reader_frames(const rs_reader *r);
 uint32_t rs_reader_tensors(const rs_reader *r);

@@ -13,8 +13,12 @@ typedef struct rs_stage {
     rs_writer *writer; // after rs_stage_begin
     const char *tool;
     rs_arena *arena;   // for params of the own link
+    bool done;         // rs_stage_finish succeeded
 } rs_stage;
 
+// Writes the provenance link of a tool: argv filtered as FORMAT.md says, params (NULL: empty), version and commit filled in. For tools that make a stream anew; filters
+// get it from rs_stage_begin.
+RS_MUST_CHECK rs_status rs_stage_link(rs_writer *w, const char *tool, int argc, char *const *argv, const rs_value *params, rs_error *e);
 // Opens input ("-" or NULL: standard input) and reads its head and chain. On failure s is still to be closed by rs_stage_close.
 RS_MUST_CHECK rs_status rs_stage_open(rs_stage *s, const char *tool, const char *input, rs_error *e);
 // Opens output (not one of the inputs: other inputs of the tool in others[0..n_others)), writes head, the old chain and own link (argv filtered as
