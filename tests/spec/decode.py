@@ -201,8 +201,8 @@ def is_map(v, k):
 
 def flat(v, k):
     is_map(v, k)
-    for x in v.values():
-        need(type(x) in (bool, int, float, str), "E_META", k + " is not flat")
+    for key, x in v.items():
+        need(key.startswith("x_") or type(x) in (bool, int, float, str), "E_META", k + " is not flat")
 
 
 def texts(v, k):
@@ -305,7 +305,7 @@ def ksum(h):
 def online(m, where):
     need(type(m) is dict, "E_META", where + " is not a map")
     fields(m, where, {"block": uint(1, 1 << 40), "build": one_of(("sylvester", "paley1", "paley2"), "E_VERSION"), "k": uint(0, 4096, "E_LIMIT"),
-                      "ksum": uint(), "kind": one_of(("hadamard",), "E_VERSION"), "n": uint(1, 1 << 40)})
+                      "ksum": uint(), "kind": one_of(("hadamard",), "E_VERSION"), "n": uint(1, 1 << 40)}, {}, "E_VERSION")
     n, b, k = m["n"], m["block"], m["k"]
     need(k >= 1, "E_META", where + ".k is 0")
     need(n % b == 0, "E_TENSOR", where + ": block does not divide n")
@@ -573,7 +573,7 @@ class Reader:
         for x in p["except"]:
             opt = {"a_" + k: f for k, f in act.items()}
             opt["rank"] = even
-            fields(x, "except", {"layer": sint(-1, (1 << 63) - 1), "role": one_of(roles)}, opt)
+            fields(x, "except", {"layer": sint(-1, (1 << 63) - 1), "role": one_of(roles)}, opt, "E_VERSION")
             layer, role, resid = x["layer"], x["role"], x["role"] == "resid"
             need(("rank" in x) == resid and not (resid and len([k for k in x if k.startswith("a_")])), "E_META", "except: keys that do not fit the role")
             need(layer == -1 if role == "head" else layer >= 0 if resid else True, "E_META", "except: layer does not fit the role")
@@ -631,9 +631,9 @@ class Reader:
     def meta_TENS(self, m, raw):
         def xf_id(v, k):
             need(type(v) is str, "E_META", k + " is not a text")
-            need(re.fullmatch(r"gamma|smooth|r4|(rot|rebase|headrot)\.(0|[1-9][0-9]*)", v), "E_VERSION", "unknown transform " + v)
+            need(re.fullmatch(r"gamma|smooth|r4|(rot|rebase|headrot)\.(0|[1-9][0-9]{0,8})", v), "E_VERSION", "unknown transform " + v)
         fields(m, "TENS", {"dtype": one_of(("f32", "f16", "bf16")), "enc": one_of(tuple(ENCS)), "expert": sint(-1, (1 << 20) - 1), "group": uint(0, 1 << 40),
-                           "layer": sint(-1, 1 << 17), "name": name, "parts": is_list, "role": one_of(tuple(ROLES)), "shape": shape, "xf": is_list})
+                           "layer": sint(-1, 2 * self.L), "name": name, "parts": is_list, "role": one_of(tuple(ROLES)), "shape": shape, "xf": is_list})
         for p in m["parts"]:
             fields(p, "parts", PART)
         for x in m["xf"]:
@@ -672,13 +672,13 @@ class Reader:
         if role not in INDEXED:
             need(weights, "E_TENSOR", "role %s among rotations" % role)
             need(layer < self.L, "E_TENSOR", "layer above the number of layers")
-            need(not re.fullmatch(r"(resid|rot|trans|headrot)\.[0-9]+", m["name"]), "E_TENSOR", "name does not fit the role")
+            need(not re.fullmatch(r"(resid|rot|trans|headrot)\.(0|[1-9][0-9]{0,8})", m["name"]), "E_TENSOR", "name does not fit the role")
             return
         need(m["name"] == "%s.%d" % (role, layer), "E_TENSOR", "name, role and layer do not fit")
         need((role == "resid") == weights, "E_TENSOR", "role %s in this kind of file" % role)
         top = {"rot": 2 * self.L + 1, "headrot": self.L}.get(role, 2 * self.L)
         need(0 <= layer < top, "E_TENSOR", "index beyond the layers")
-        need(len(s) == 2 and s[0] == s[1], "E_TENSOR", "not square")
+        need(len(s) == 2 and s[0] == s[1] > 0, "E_TENSOR", "not square")
         low = role == "trans" or role == "resid" and self.plan["resid"] == "lowrank"
         need(m["enc"] == ("lowrank" if low else "raw"), "E_TENSOR", "encoding of " + role)
         kind = "h" if role == "headrot" else "d"
@@ -741,7 +741,7 @@ class Reader:
                            "values": flat})
         for p in m["parts"]:
             fields(p, "parts", PART)
-        need(len(m["parts"]) <= 8, "E_LIMIT", "too many parts")
+        need(len(m["parts"]) <= 8, "E_META", "too many parts")
         need(m["step"] < self.n_prov, "E_PROV", "step beyond the chain")
         of, n = m["of"], m["name"]
         self.add("sTAT", (n, of, m["step"]), n)
@@ -787,7 +787,7 @@ class Reader:
         self.state = "end"
 
     def meta_ABRT(self, m, raw):
-        fields(m, "ABRT", {"class": uint(), "text": text(), "tool": text()})
+        fields(m, "ABRT", {"class": uint(0, 255), "text": text(), "tool": text()})
         raise Bad("E_ABORT", "%s: class %d: %s" % (m["tool"], m["class"], m["text"]))
 
 
