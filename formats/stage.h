@@ -24,9 +24,6 @@ RS_MUST_CHECK rs_status rs_stage_open(rs_stage *s, const char *tool, const char 
 // Opens output (not one of the inputs: other inputs of the tool in others[0..n_others)), writes head, the old chain and own link (argv filtered as
 // FORMAT.md says, params may be NULL; ver and commit are filled in).
 RS_MUST_CHECK rs_status rs_stage_begin(rs_stage *s, const char *output, rs_in *const *others, size_t n_others, const rs_head *head, int argc, char *const *argv, const rs_value *params, rs_error *e);
-// For a tool whose input is no RSQ stream: makes s a stage without reader, opens output (not one of others) and writes head and the first link of a chain. rs_stage_add_input,
-// rs_stage_finish and rs_stage_close work as for a filter. On failure s is still to be closed.
-RS_MUST_CHECK rs_status rs_stage_create(rs_stage *s, const char *tool, const char *output, rs_in *const *others, size_t n_others, const rs_head *head, int argc, char *const *argv, const rs_value *params, rs_error *e);
 // Passes the current frame (f as rs_reader_next gave it, payload not yet read) through unchanged.
 RS_MUST_CHECK rs_status rs_stage_copy(rs_stage *s, const rs_frame *f, rs_error *e);
 // Adds another input (beside the stream itself, which is added by itself) to this stage's PSUM.

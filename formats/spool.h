@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+// Makes any input readable at random: a pipe is copied into an unlinked temporary file first.
+#ifndef RS_FORMATS_SPOOL_H
+#define RS_FORMATS_SPOOL_H
+
+#include "formats/io.h"
+
+// Opens path ("-" or NULL: standard input) as a seekable stream; what is no regular file is read to its end into a temporary under $TMPDIR (default /tmp) that has no
+// name any more. The caller closes *in. E_READ, E_WRITE (temporary), RS_USAGE for a directory.
+RS_MUST_CHECK rs_status rs_spool_open(rs_in **in, const char *path, rs_error *e);
+
+#endif
