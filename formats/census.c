@@ -134,6 +134,10 @@ static rs_status check_place(rs_census *c, const rs_tensor *t, rs_error *e)
     for (size_t i = 0; i < sizeof indexed / sizeof *indexed; i++)
         if (indexed[i].role == t->role) return check_rotation(c, t, indexed[i].prefix, indexed[i].kind, e);
     if (c->head->kind == RS_KIND_ROTATIONS) return rs_fail(e, RS_E_TENSOR, "role %s does not belong to rotations", rs_role_name(t->role));
+    for (size_t i = 0; i < sizeof indexed / sizeof *indexed; i++) {
+        int64_t index;
+        if (rs_frames_index(t->name, indexed[i].prefix, &index)) return rs_fail(e, RS_E_TENSOR, "a name of this form belongs to role %s", rs_role_name(indexed[i].role));
+    }
     if (t->layer >= 0 && (uint64_t)t->layer >= L) return rs_fail(e, RS_E_TENSOR, "layer %" PRId64 " of %" PRIu64, t->layer, L);
     return RS_OK;
 }

@@ -151,7 +151,8 @@ static rs_status check_xf(const rs_tensor *t, rs_error *e)
 {
     for (int i = 0; i < t->n_xf; i++) {
         const rs_xf *x = &t->xf[i];
-        uint64_t dim = t->n_dims == 0 ? 0 : t->shape[x->side == 1 ? 0 : t->n_dims - 1];
+        if (t->n_dims == 0) return rs_fail(e, RS_E_TENSOR, "xf %s on a scalar", x->id);
+        uint64_t dim = t->shape[x->side == 1 ? 0 : t->n_dims - 1];
         bool divides = strncmp(x->id, "headrot.", 8) == 0 && x->n != 0 && dim % x->n == 0;
         if (x->n != dim && !divides) return rs_fail(e, RS_E_TENSOR, "xf %s has n %" PRIu64 ", the %s has %" PRIu64, x->id, x->n, x->side == 1 ? "output" : "input", dim);
         for (int k = 0; k < i; k++)

@@ -356,13 +356,16 @@ def derived(t):
 
 def layout(parts, want, payload_len):
     """Compares parts with the derived ones; returns the gaps."""
+    end = 0
+    for _, _, _, n in want:
+        end = ((end + 63) & ~63) + n
+        need(end <= 1 << 40, "E_LIMIT", "payload above 2^40")
     need(len(parts) == len(want), "E_TENSOR", "number of parts")
     end, gaps = 0, []
     for p, (k, dt, s, n) in zip(parts, want):
         off = (end + 63) & ~63
         gaps.append((end, off))
         need((p["k"], p["dt"], p["shape"]) == (k, dt, s), "E_TENSOR", "part %s is not the derived one (%s %s %s)" % (p["k"], k, dt, s))
-        need(n <= 1 << 40 and off + n <= 1 << 40, "E_LIMIT", "payload above 2^40")
         need((p["off"], p["len"]) == (off, n), "E_TENSOR", "part %s: off or len is not the derived one" % k)
         end = off + n
     need(payload_len == end, "E_TENSOR", "payload_len is not the derived size %d" % end)
@@ -500,6 +503,7 @@ class Reader:
                 need(t not in ("INDX", "ENDS"), "E_PROV", "PSUM missing")
             else:
                 need(t != "PSUM", "E_PROV", "a PSUM too many")
+        need(s != "indx" or t != "PSUM", "E_PROV", "a PSUM too many")
         if s in ("prov", "body"):
             need(t not in ("INDX", "ENDS"), "E_PROV", "PSUM missing")
         ok = {"start": ("HEAD",), "head": ("PROV",), "prov": ("PROV", "PSUM") + body, "body": ("PSUM",) + body, "tens": ("TSUM",),
