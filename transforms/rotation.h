@@ -25,7 +25,9 @@ const rs_hadamard *rs_rotation_hadamard(const rs_rotation *r, const int8_t **sig
 bool rs_rotation_is_chain(const rs_rotation *r);
 // Basis j in 0..2L as fp64 [d, d], row-major, x' = x R: valid until the next call (one basis is kept; a chain is walked upwards). E_NOMEM.
 RS_MUST_CHECK rs_status rs_rotation_basis(rs_rotation *r, uint64_t j, const double **R, rs_error *e);
-// Head rotation of layer i as fp64 [h, h], or NULL in *P without head rotations.
+// The Hadamard and the h signs of head rotation i of a seeded set; NULL in both cases otherwise.
+const rs_hadamard *rs_rotation_head_hadamard(const rs_rotation *r, uint64_t i, const int8_t **signs);
+// Head rotation of layer i as fp64 [h, h], or NULL in *P without head rotations; valid until the next call.
 RS_MUST_CHECK rs_status rs_rotation_head(rs_rotation *r, uint64_t i, const double **P, rs_error *e);
 // Junction j of a chain: q [d, rank] and m = S - I [rank, rank] as f32, borrowed.
 RS_MUST_CHECK rs_status rs_rotation_junction(rs_rotation *r, uint64_t j, uint64_t *rank, const float **q, const float **m, rs_error *e);
