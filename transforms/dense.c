@@ -178,29 +178,50 @@ size_t rs_dense_symmetric_work(size_t n)
     return (5 * n + 18 * n + BLOCK * n) * sizeof(double) + 12 * n * sizeof(int);
 }
 
-rs_status rs_dense_symmetric(size_t n, double *a, double *values, size_t count, double *vectors, rs_error *e)
+// The work array: diagonal, off-diagonal, reflector scalars, two copies that LAPACK overwrites, its own work.
+struct parts {
+    double *d, *off, *tau, *d2, *off2, *rest;
+    int *iwork, lwork, liwork, n;
+};
+
+static struct parts cut(size_t n, void *work)
+{
+    double *w = work;
+    struct parts p = {w, w + n, w + 2 * n, w + 3 * n, w + 4 * n, w + 5 * n, NULL, (int)(18 * n + BLOCK * n), (int)(10 * n), (int)n};
+    p.iwork = (int *)(void *)(p.rest + 18 * n + BLOCK * n);
+    return p;
+}
+
+static rs_status no_convergence(size_t n, rs_error *e)
+{
+    return rs_fail(e, RS_E_VALUE, "the eigenvectors of a symmetric matrix of order %zu do not converge", n);
+}
+
+rs_status rs_dense_eigenvalues(size_t n, double *a, double *values, void *work, rs_error *e)
 {
     for (size_t i = 0; i < n * n; i++)
-        if (!isfinite(a[i])) return rs_fail(e, RS_E_VALUE, "eigenvectors of a matrix that is not finite");
+        if (!isfinite(a[i])) return rs_fail(e, RS_E_VALUE, "eigenvalues of a matrix that is not finite");
     if (n == 0) return RS_OK;
-    double *work = malloc(rs_dense_symmetric_work(n));
-    if (work == NULL) return rs_fail(e, RS_E_NOMEM, "no memory for the eigenvectors of order %zu", n);
-    double *d = work, *off = d + n, *tau = off + n, *d2 = tau + n, *off2 = d2 + n, *rest = off2 + n;
-    int *iwork = (int *)(void *)(rest + 18 * n + BLOCK * n);
-    int size = (int)n, lwork = (int)(18 * n + BLOCK * n), liwork = 10 * size, info = 0, one = 1, upto = (int)count, found = 0, tryrac = 1;
-    double none = 0;
-    dsytrd_("L", &size, a, &size, d, off, tau, rest, &lwork, &info, 1);
+    struct parts p = cut(n, work);
+    int info = 0;
+    dsytrd_("L", &p.n, a, &p.n, p.d, p.off, p.tau, p.rest, &p.lwork, &info, 1);
     if (info == 0) {
-        memcpy(values, d, n * sizeof *d);
-        memcpy(off2, off, n * sizeof *off);
-        dsterf_(&size, values, off2, &info);
+        memcpy(values, p.d, n * sizeof *values);
+        memcpy(p.off2, p.off, n * sizeof *values);
+        dsterf_(&p.n, values, p.off2, &info);
     }
-    if (info == 0 && count > 0) {
-        // Vectors of the tridiagonal matrix (rows of "vectors" are LAPACK's columns), then back to the basis of a.
-        dstemr_("V", "I", &size, d, off, &none, &none, &one, &upto, &found, d2, vectors, &size, &upto, iwork + 0, &tryrac, rest, &lwork, iwork + 2 * n, &liwork, &info, 1, 1);
-        if (info == 0 && found == upto) dormtr_("L", "L", "N", &size, &upto, a, &size, tau, vectors, &size, rest, &lwork, &info, 1, 1, 1);
-        else if (info == 0) info = 1;
-    }
-    free(work);
-    return info == 0 ? RS_OK : rs_fail(e, RS_E_VALUE, "the eigenvectors of a symmetric matrix of order %zu do not converge", n);
+    return info == 0 ? RS_OK : no_convergence(n, e);
+}
+
+rs_status rs_dense_eigenvectors(size_t n, const double *a, void *work, size_t count, double *vectors, rs_error *e)
+{
+    if (n == 0 || count == 0) return RS_OK;
+    struct parts p = cut(n, work);
+    int info = 0, one = 1, upto = (int)count, found = 0, tryrac = 1;
+    double none = 0;
+    // Vectors of the tridiagonal matrix (LAPACK's columns are our rows), then back to the basis of a.
+    dstemr_("V", "I", &p.n, p.d, p.off, &none, &none, &one, &upto, &found, p.d2, vectors, &p.n, &upto, p.iwork, &tryrac, p.rest, &p.lwork, p.iwork + 2 * n, &p.liwork, &info, 1, 1);
+    if (info != 0 || found != upto) return no_convergence(n, e);
+    dormtr_("L", "L", "N", &p.n, &upto, a, &p.n, p.tau, vectors, &p.n, p.rest, &p.lwork, &info, 1, 1, 1);
+    return info == 0 ? RS_OK : no_convergence(n, e);
 }

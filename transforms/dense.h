@@ -17,9 +17,11 @@ double rs_dense_error(size_t m, size_t n, const double *a);
 RS_MUST_CHECK rs_status rs_dense_orthonormalise(size_t m, size_t n, double *a, rs_error *e);
 // a [n, n] becomes polar(a) in SO(n): A0 B0^T of its SVD, the last column's sign flipped if the determinant is -1 (method.md 4). E_VALUE (not finite), E_NOMEM.
 RS_MUST_CHECK rs_status rs_dense_rotation_part(size_t n, double *a, rs_error *e);
-// Symmetric a [n, n] (destroyed): all n eigenvalues ascending into values, and the eigenvectors of the lowest count (0..n) as rows of vectors [count, n]. E_VALUE, E_NOMEM.
-RS_MUST_CHECK rs_status rs_dense_symmetric(size_t n, double *a, double *values, size_t count, double *vectors, rs_error *e);
-// Bytes of work arrays that rs_dense_symmetric takes beside its arguments.
+// Eigenvalues of a symmetric a [n, n], ascending, into values; a and work (rs_dense_symmetric_work bytes, 64-aligned or not) then hold what rs_dense_eigenvectors needs.
+// E_VALUE: not finite, no convergence.
+RS_MUST_CHECK rs_status rs_dense_eigenvalues(size_t n, double *a, double *values, void *work, rs_error *e);
+// The eigenvectors of the lowest count (0..n) eigenvalues as rows of vectors [count, n], after rs_dense_eigenvalues with the same a and work; once. E_VALUE.
+RS_MUST_CHECK rs_status rs_dense_eigenvectors(size_t n, const double *a, void *work, size_t count, double *vectors, rs_error *e);
 size_t rs_dense_symmetric_work(size_t n);
 // out[cols, rows] = a[rows, cols]^T.
 void rs_dense_transpose(size_t rows, size_t cols, const double *a, double *out);

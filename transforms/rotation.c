@@ -11,6 +11,7 @@
 #include "kernels/kernels.h"
 #include "kernels/threads.h"
 #include "transforms/dense.h"
+#include "transforms/lowrank.h"
 #include "transforms/random.h"
 
 #define TOLERANCE 1e-5 // max |R^T R - I| of what a file may hold (FORMAT.md 12)
@@ -28,8 +29,6 @@ struct rs_rotation {
     bool have;
     uint64_t at;
     double *head;  // [h, h]
-    double *q, *s, *y, *z; // chain: Q [d, r], S - I [r, r] in fp64, and products [d, r]
-    uint64_t rank_cap;
 };
 
 uint64_t rs_rotation_layers(const rs_rotation *r) { return r->L; }
@@ -60,10 +59,6 @@ void rs_rotation_free(rs_rotation *r)
     free(r->head_signs);
     free(r->basis);
     free(r->head);
-    free(r->q);
-    free(r->s);
-    free(r->y);
-    free(r->z);
     free(r);
 }
 
@@ -161,8 +156,8 @@ static rs_status orthonormal(const char *name, size_t n, const float *a, rs_erro
     return all <= TOLERANCE ? RS_OK : rs_fail(e, RS_E_VALUE, "tensor %s: |R^T R - I| is %.3g, above %g", name, all, TOLERANCE);
 }
 
-// A low-rank junction: shapes, orthonormal q, orthogonal m + I; tells its rank.
-static rs_status check_junction(rs_rotation *r, const rs_tensor *t, uint64_t *rank, rs_error *e)
+// A low-rank junction: shapes, orthonormal q, orthogonal m + I.
+static rs_status check_junction(const rs_rotation *r, const rs_tensor *t, rs_error *e)
 {
     const rs_part *pq = rs_tensor_part(t, "q"), *pm = rs_tensor_part(t, "m");
     if (t->enc != RS_ENC_LOWRANK || t->n_dims != 2 || t->shape[0] != r->d || t->shape[1] != r->d || pq == NULL || pm == NULL)
@@ -176,7 +171,6 @@ static rs_status check_junction(rs_rotation *r, const rs_tensor *t, uint64_t *ra
     for (size_t i = 0; i < n * n; i++) s[i] = (double)fm[i] + (i % (n + 1) == 0 ? 1 : 0);
     double eq = rs_dense_error(r->d, n, q), es = rs_dense_error(n, n, s);
     free(q);
-    *rank = n;
     if (eq <= TOLERANCE && es <= TOLERANCE) return RS_OK;
     return rs_fail(e, RS_E_VALUE, "tensor %s: |q^T q - I| is %.3g and |S^T S - I| is %.3g; the limit is %g", t->name, eq, es, TOLERANCE);
 }
@@ -201,9 +195,7 @@ static rs_status check_file(rs_rotation *r, rs_error *e)
         const rs_tensor *trans = rs_mapped_find_role(r->m, RS_ROLE_TRANS, (int64_t)j), *rot = dense_basis(r, j + 1);
         if (trans != NULL && rot != NULL) return rs_fail(e, RS_E_TENSOR, "rotations: junction %llu is there twice: %s and %s", (unsigned long long)j, trans->name, rot->name);
         if (trans != NULL) {
-            uint64_t rank = 0;
-            RS_TRY(check_junction(r, trans, &rank, e));
-            if (rank > r->rank_cap) r->rank_cap = rank;
+            RS_TRY(check_junction(r, trans, e));
             low++;
             rs_mapped_release(r->m, trans);
         } else if (rot != NULL) {
@@ -248,25 +240,12 @@ static rs_status load_dense(rs_rotation *r, const rs_tensor *t, uint64_t j)
     return RS_OK;
 }
 
-// Basis j + 1 from j: R += ((R q) m) q^T. Q and S are made orthonormal to fp64 first, so that the walk does not drift away from the orthogonal matrices.
 static rs_status walk(rs_rotation *r, rs_error *e)
 {
-    uint64_t rank, d = r->d;
-    const float *fq, *fm;
-    RS_TRY(rs_rotation_junction(r, r->at, &rank, &fq, &fm, e));
-    if (r->q == NULL) {
-        size_t n = d * r->rank_cap * sizeof(double);
-        r->q = malloc(n), r->y = malloc(n), r->z = malloc(n), r->s = malloc(r->rank_cap * r->rank_cap * sizeof(double));
-        if (r->q == NULL || r->y == NULL || r->z == NULL || r->s == NULL) return no_memory(e, d);
-    }
-    for (uint64_t i = 0; i < d * rank; i++) r->q[i] = fq[i];
-    for (uint64_t i = 0; i < rank * rank; i++) r->s[i] = (double)fm[i] + (i % (rank + 1) == 0 ? 1 : 0);
-    RS_TRY(rs_dense_orthonormalise(d, rank, r->q, e));
-    RS_TRY(rs_dense_orthonormalise(rank, rank, r->s, e));
-    for (uint64_t i = 0; i < rank; i++) r->s[i * rank + i] -= 1;
-    rs_dense_nn(d, rank, d, r->basis, d, r->q, rank, 0, r->y, rank);
-    rs_dense_nn(d, rank, rank, r->y, rank, r->s, rank, 0, r->z, rank);
-    rs_dense_nt(d, d, rank, r->z, rank, r->q, rank, 1, r->basis, d);
+    uint64_t rank;
+    const float *q, *m;
+    RS_TRY(rs_rotation_junction(r, r->at, &rank, &q, &m, e));
+    RS_TRY(rs_lowrank_step(r->d, rank, q, m, r->basis, e));
     r->at++;
     return RS_OK;
 }
