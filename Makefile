@@ -46,6 +46,7 @@ TEST_SRC := $(wildcard tests/test_*.c)
 BENCH_SRC := $(wildcard tests/bench_*.c)
 TOOLS := $(addprefix $(B)/bin/,$(basename $(notdir $(TOOL_SRC))))
 TESTS := $(TEST_SRC:tests/%.c=$(B)/tests/%)
+FUZZERS := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 BENCHES := $(BENCH_SRC:tests/%.c=$(B)/tests/%)
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o) $(CUDA_SRC:%.cu=$(B)/%.cu.o)
 COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
@@ -84,11 +85,15 @@ $(B)/bin/$(basename $(notdir $(1))): $(B)/$(1:.c=.o) $(B)/librs.a
 endef
 $(foreach t,$(TOOL_SRC),$(eval $(call tool_rule,$(t))))
 
+$(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(B)/tests/fuzz/driver.o $(B)/librs.a
+	@$(if $(V),,echo '  LD   $(notdir $@)')
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDLIBS)
+
 $(B)/tests/%: $(B)/tests/%.o $(B)/librs.a
 	@$(if $(V),,echo '  LD   $(notdir $@)')
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDLIBS)
 
-tests: all $(TESTS)
+tests: all $(TESTS) $(FUZZERS)
 
 deps:
 	@sh tests/deps.sh $(DEBS)

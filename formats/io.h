@@ -50,7 +50,8 @@ const char *rs_out_name(const rs_out *out);
 RS_MUST_CHECK rs_status rs_out_commit(rs_out *out, rs_error *e);
 // Frees; without a commit before it, a temporary is removed, and what was written to a pipe or device so far is sent on. NULL allowed.
 void rs_out_close(rs_out *out);
-// Installs handlers of SIGINT, SIGTERM and SIGHUP that unlink open temporaries and raise the signal again; called once by tools.
+// Installs handlers of SIGINT, SIGTERM and SIGHUP that unlink open temporaries and raise the signal again; called once by tools. A file size
+// limit (SIGXFSZ) becomes an E_WRITE like any other.
 void rs_out_guard_signals(void);
 
 #endif

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Runs every test against the build in $B and ends with "N passed, N failed, N skipped". Arguments: names of groups (unit cli lint spec oracle); none = all.
+# Runs every test against the build in $B and ends with "N passed, N failed, N skipped". Arguments: names of groups (unit lint fuzz cli spec oracle); none = all.
 set -u
 T=$(cd "$(dirname "$0")" && pwd)
 export T B SAN="${SAN:-0}" PATH="$B/bin:$PATH" LC_ALL=C
@@ -45,7 +45,7 @@ if want unit; then
         [ -x "$t" ] && [[ $t != *.* ]] && group "$(basename "$t")" "$t"
     done
 fi
-for g in lint cli spec oracle; do
+for g in lint fuzz cli spec oracle; do
     want $g || continue
     for s in "$T/$g".sh "$T/$g"/run*.sh; do
         [ -e "$s" ] && group "$g/$(basename "$s")" bash "$s"

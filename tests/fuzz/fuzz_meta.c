@@ -2,8 +2,8 @@
 // Fuzz target of frame metadata: what is accepted encodes to the same bytes, what is refused is so in one of three classes with a text, and memory stays small.
 //
 // libFuzzer: clang -std=c11 -D_GNU_SOURCE -I. -g -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -o fuzz_meta
-//            tests/fuzz/fuzz_meta.c formats/{meta,meta_scan,value,utf8,err}.c -lmsgpackc -lm    then: ./fuzz_meta -max_len=4096 CORPUS
-// Replay:    gcc with the same sources, without fuzzer among the sanitizers, and tests/fuzz/driver.c.
+//            tests/fuzz/fuzz_meta.c formats/{meta,meta_scan,value,utf8,err}.c -lmsgpackc -lm    then: ./fuzz_meta -max_len=4096 -malloc_limit_mb=8 NEW tests/fuzz/corpus/fuzz_meta
+// Replay:    make tests builds it with tests/fuzz/driver.c; tests/fuzz/run.sh feeds it the corpus.
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
