@@ -134,8 +134,8 @@ class Meta:
         raise Bad("E_META", "type byte %02x" % t)
 
     def top(self):
-        need(len(self.b) > 0 and (0x80 <= self.b[0] <= 0x8F or self.b[0] in (0xDE, 0xDF)), "E_META", "not a map")
         m = self.value(1)
+        need(type(m) is dict, "E_META", "not a map")
         need(self.i == len(self.b), "E_META", "bytes after the map")
         return m
 
@@ -304,7 +304,7 @@ def ksum(h):
 
 def online(m, where):
     need(type(m) is dict, "E_META", where + " is not a map")
-    fields(m, where, {"block": uint(1, 1 << 40), "build": one_of(("sylvester", "paley1", "paley2"), "E_VERSION"), "k": uint(0, 4096, "E_LIMIT"),
+    fields(m, where, {"block": uint(1), "build": one_of(("sylvester", "paley1", "paley2"), "E_VERSION"), "k": uint(0, 4096, "E_LIMIT"),
                       "ksum": uint(), "kind": one_of(("hadamard",), "E_VERSION"), "n": uint(1, 1 << 40)}, {}, "E_VERSION")
     n, b, k = m["n"], m["block"], m["k"]
     need(k >= 1, "E_META", where + ".k is 0")
@@ -320,15 +320,19 @@ ROLES = "embed q k v o gate up down norm head router bias resid rot trans headro
 ENCS = ["raw"] + ["int%d" % b for b in range(2, 9)] + ["lowrank"]
 SIZES = {"f32": 4, "f16": 2, "bf16": 2, "i32": 4, "u8": 1, "u32": 4, "u64": 8, "f64": 8}
 INDEXED = {"resid": "resid", "rot": "rot", "trans": "trans", "headrot": "headrot"}
-PART = {"dt": one_of(tuple(SIZES)), "k": text(), "len": uint(), "off": uint(), "shape": lambda v, k: shape(v, k)}
+PART = {"dt": one_of(tuple(SIZES)), "k": text(), "len": uint(), "off": uint(), "shape": lambda v, k: dims(v, k)}
 
 
-def shape(v, k):
+def dims(v, k):
     is_list(v, k)
     for x in v:
         need(type(x) is int and x >= 0, "E_META", k + " is not a list of uint")
     need(len(v) <= 8, "E_LIMIT", k + " has more than 8 dims")
     need(all(x <= 1 << 40 for x in v), "E_LIMIT", k + ": a dim above 2^40")
+
+
+def shape(v, k):
+    dims(v, k)
     need(math.prod(v) <= 1 << 48, "E_LIMIT", k + ": above 2^48 elements")
 
 
@@ -607,12 +611,12 @@ class Reader:
         self.n_prov += 1
 
     def meta_PSUM(self, m, raw):
-        if self.n_psum == 0:
-            self.complete()
         fields(m, "PSUM", {"in": is_list, "step": uint()})
         for x in m["in"]:
             fields(x, "in", {"digest": digest, "fmt": one_of(("rsq", "safetensors", "gguf", "json", "text")), "size": uint()})
         need(m["step"] == self.n_psum, "E_PROV", "step %d" % m["step"])
+        if self.n_psum == 0:
+            self.complete()
         self.n_psum += 1
         self.state = "psum"
 
