@@ -89,7 +89,7 @@ static void test_read(void)
     for (size_t i = 0; i < sizeof pieces / sizeof pieces[0]; i++) {
         for (size_t chunk = 0; chunk < 3; chunk++) {
             rs_in *in;
-            if (chunk == 1 && pieces[i] == 1) continue;
+            if (chunk == 1 && pieces[i] != 4096 && pieces[i] != N) continue; // one byte per call is slow
             CHECK(rs_in_open(&in, at("data"), NULL) == RS_OK && rs_in_seekable(in));
             rs_in_set_chunk(in, (size_t[]){0, 1, 1000}[chunk]);
             read_pieces(in, pieces[i]);
@@ -162,6 +162,7 @@ static void *feed(void *arg)
     int fd = *(int *)arg;
     for (size_t done = 0, n = 1; done < N; done += n, n = n * 2 % 30011 + 1) {
         if (n > N - done) n = N - done;
+        usleep(500); // long enough for the reader to block and be interrupted
         if (write(fd, data + done, n) != (ssize_t)n) break;
     }
     close(fd);
@@ -188,7 +189,43 @@ static void *shoot(void *arg)
     return NULL;
 }
 
-// Signals without SA_RESTART interrupt both sides of a pipe that is also non-blocking: the bytes must not care.
+// A slow reader behind a small pipe: writes come out short, block, and are interrupted.
+static void write_slowly(bool nonblock)
+{
+    int p[2], status = -1;
+    char path[64];
+    rs_out *o;
+    CHECK(pipe(p) == 0);
+    pid_t child = fork();
+    if (child == 0) {
+        close(p[1]);
+        size_t total = 0;
+        for (ssize_t r; (r = read(p[0], back + total, total % 977 + 1)) != 0; total += r > 0 ? (size_t)r : 0) {
+            if (r < 0 || total > N) _exit(2);
+            usleep(300);
+        }
+        _exit(total == N && memcmp(back, data, N) == 0 ? 0 : 1);
+    }
+    close(p[0]);
+    snprintf(path, sizeof path, "/dev/fd/%d", p[1]);
+    if (nonblock) fcntl(p[1], F_SETFL, O_NONBLOCK);
+    rs_error e = {0};
+    if (CHECK(rs_out_open(&o, path, NULL, 0, &e) == RS_OK)) {
+        bool ok = true;
+        fcntl(p[1], F_SETPIPE_SZ, 4096);
+        close(p[1]);
+        for (size_t done = 0, n = 1; done < N; done += n, n = n * 3 % 100003 + 1) {
+            if (n > N - done) n = N - done;
+            ok = ok && rs_out_write(o, data + done, n, &e) == RS_OK;
+        }
+        CHECKF(ok && rs_out_commit(o, &e) == RS_OK, "%s", e.text);
+        rs_out_close(o);
+    }
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
+    CHECK(status == 0);
+}
+
+// Signals without SA_RESTART interrupt both sides of a pipe, blocking or not: the bytes must not care.
 static void test_interrupted(void)
 {
     struct sigaction act = {.sa_handler = nothing}, old;
@@ -209,35 +246,8 @@ static void test_interrupted(void)
         read_pieces(in, nonblock ? 5000 : 100000);
         pthread_join(feeder, NULL);
         rs_in_close(in);
+        write_slowly(nonblock);
     }
-    // The other way round: a slow reader, a small pipe, short writes.
-    CHECK(pipe(p) == 0);
-    pid_t child = fork();
-    if (child == 0) {
-        close(p[1]);
-        size_t total = 0;
-        for (ssize_t r; (r = read(p[0], back + total, total % 977 + 1)) != 0; total += r > 0 ? (size_t)r : 0)
-            if (r < 0 || total > N) _exit(2);
-        _exit(total == N && memcmp(back, data, N) == 0 ? 0 : 1);
-    }
-    close(p[0]);
-    rs_out *o;
-    snprintf(path, sizeof path, "/dev/fd/%d", p[1]);
-    fcntl(p[1], F_SETFL, O_NONBLOCK);
-    rs_status opened = rs_out_open(&o, path, NULL, 0, NULL);
-    if (CHECK(opened == RS_OK)) {
-        fcntl(p[1], F_SETPIPE_SZ, 4096);
-        close(p[1]);
-        for (size_t done = 0, n = 1; done < N; done += n, n = n * 3 % 100003 + 1) {
-            if (n > N - done) n = N - done;
-            CHECK(rs_out_write(o, data + done, n, NULL) == RS_OK);
-        }
-        CHECK(rs_out_commit(o, NULL) == RS_OK);
-        rs_out_close(o);
-    }
-    int status = -1;
-    while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
-    CHECK(status == 0);
     s.stop = true;
     pthread_join(gun, NULL);
     sigaction(SIGUSR1, &old, NULL);

@@ -57,6 +57,7 @@ static rs_status parse(const void *p, size_t len, rs_error *e)
         CHECK(rs_meta_encode(map, &again, &again_len, NULL) == RS_OK && again_len == len && memcmp(again, exact, len) == 0);
         free(again);
     }
+    if (s == RS_E_LIMIT) CHECK(rs_meta_scan(exact, len, NULL) == RS_E_LIMIT); // before the library sees it
     free(exact);
     rs_arena_free(a);
     return s;
