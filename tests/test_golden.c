@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reads every golden file with the library's reader, whole and in reads of one byte: the class must be the one that the file is named for.
+// Reads every golden file with the library's reader, whole, in reads of one byte and as a view: the class must be the one that the file is named for.
+#include "formats/cli.h"
 #include "formats/reader.h"
 #include "tests/check.h"
 
@@ -12,6 +13,21 @@ static rs_status read_stream(rs_in *in, bool strict, rs_error *e)
     rs_status st = strict ? rs_reader_open_strict(&r, in, e) : rs_reader_open(&r, in, e);
     for (rs_frame f = {.type = RS_FRAME_HEAD}; st == RS_OK && f.type != RS_FRAME_END;) st = rs_reader_next(r, &f, e);
     rs_reader_free(r);
+    return st;
+}
+
+// As if the file were mapped.
+static rs_status read_view(const char *path, rs_error *e)
+{
+    char *bytes;
+    size_t len;
+    rs_reader *r = NULL;
+    rs_status st = rs_cli_slurp(path, UINT64_C(1) << 30, &bytes, &len, e);
+    if (st != RS_OK) return st;
+    st = rs_reader_open_view(&r, bytes, len, e);
+    for (rs_frame f = {.type = RS_FRAME_HEAD}; st == RS_OK && f.type != RS_FRAME_END;) st = rs_reader_next(r, &f, e);
+    rs_reader_free(r);
+    free(bytes);
     return st;
 }
 
@@ -51,9 +67,9 @@ static void check_folder(const char *folder, int *n)
         if (len < 5 || strcmp(entry->d_name + len - 4, ".rsq") != 0) continue;
         snprintf(path, sizeof path, "%s/%s", dir, entry->d_name);
         expected(path, want, sizeof want);
-        for (size_t chunk = 0; chunk < 2; chunk++) {
+        for (size_t way = 0; way < 3; way++) {
             rs_error e = {0};
-            rs_status st = read_path(path, chunk, false, &e);
+            rs_status st = way == 2 ? read_view(path, &e) : read_path(path, way, false, &e);
             const char *got = st == RS_OK ? "ok" : rs_status_name(st);
             CHECKF(strcmp(got, want) == 0, "%s/%s: %s (%s), expected %s", folder, entry->d_name, got, e.text, want);
             CHECKF(e.status == st && (st == RS_OK) == (e.text[0] == 0) && strchr(e.text, '\n') == NULL, "%s/%s: status %d, text \"%s\"", folder, entry->d_name, (int)e.status, e.text);

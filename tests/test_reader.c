@@ -1,21 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The reader against the golden files (each must end in its class, read whole, in single bytes, from a mapping), its iterator, its quick look, and its messages.
+// The reader as an iterator, its quick look, and its messages (tests/test_golden.c has the classes).
 #include "formats/reader.h"
 
 #include "tests/check.h"
 #include "tests/stream.h"
-
-#include <dirent.h>
-
-static const char *golden(const char *sub, const char *name)
-{
-    static char path[4][512];
-    static int at;
-    const char *t = getenv("T");
-    char *p = path[at++ % 4];
-    snprintf(p, sizeof path[0], "%s/golden/%s/%s", t != NULL ? t : "tests", sub, name);
-    return p;
-}
 
 static rs_status drain(rs_reader *r, rs_error *e)
 {
@@ -24,74 +12,6 @@ static rs_status drain(rs_reader *r, rs_error *e)
     while (f.type != RS_FRAME_END);
     return RS_OK;
 }
-
-static rs_status read_file(const char *path, size_t chunk, rs_error *e)
-{
-    rs_in *in;
-    rs_reader *r = NULL;
-    RS_TRY(rs_in_open(&in, path, e));
-    rs_in_set_chunk(in, chunk);
-    rs_status st = rs_reader_open(&r, in, e);
-    if (st == RS_OK) st = drain(r, e);
-    rs_reader_free(r);
-    rs_in_close(in);
-    return st;
-}
-
-static rs_status read_view(const char *path, rs_error *e)
-{
-    FILE *f = fopen(path, "rb");
-    if (f == NULL) return RS_E_READ;
-    rs_reader *r = NULL;
-    size_t cap = 80u << 20, len;
-    uint8_t *bytes = malloc(cap);
-    len = fread(bytes, 1, cap, f);
-    fclose(f);
-    rs_status st = rs_reader_open_view(&r, bytes, len, e);
-    if (st == RS_OK) st = drain(r, e);
-    rs_reader_free(r);
-    free(bytes);
-    return st;
-}
-
-// Class that a golden file is named for; bad values are not the reader's, nor is ksum, which needs the matrix.
-static void expected(const char *sub, const char *name, char want[32])
-{
-    char other[256];
-    snprintf(want, 32, "ok");
-    snprintf(other, sizeof other, "%.*s.expect", (int)(strlen(name) - 4), name);
-    FILE *f = fopen(golden(sub, other), "r");
-    if (f == NULL) return;
-    if (fscanf(f, "%31s", want) != 1 || strcmp(want, "E_VALUE") == 0 || strncmp(name, "092", 3) == 0) snprintf(want, 32, "ok");
-    fclose(f);
-}
-
-static void golden_files(const char *sub)
-{
-    DIR *d = opendir(golden(sub, ""));
-    int n = 0;
-    if (d == NULL) {
-        SKIP("tests/golden is not there");
-        return;
-    }
-    for (struct dirent *x; (x = readdir(d)) != NULL;) {
-        size_t len = strlen(x->d_name);
-        char want[32];
-        if (len < 5 || strcmp(x->d_name + len - 4, ".rsq") != 0) continue;
-        expected(sub, x->d_name, want);
-        const char *path = golden(sub, x->d_name);
-        for (int way = 0; way < 3; way++) {
-            rs_error e = {0};
-            rs_status st = way == 0 ? read_view(path, &e) : read_file(path, way == 1 ? 0 : 1, &e);
-            CHECKF(strcmp(rs_status_name(st), want) == 0 && st == e.status, "%s way %d: %s, not %s: %s", x->d_name, way, rs_status_name(st), want, e.text);
-        }
-        n++;
-    }
-    closedir(d);
-    CHECKF(n > 10, "only %d files in %s", n, sub);
-}
-
-// ---- the iterator
 
 static void iterate(const uint8_t *bytes, size_t len)
 {
@@ -203,8 +123,6 @@ int main(void)
 {
     size_t len;
     rs_head head = stream_head();
-    golden_files("good");
-    golden_files("bad");
     uint8_t *bytes = stream_bytes(&head, &len);
     if (bytes != NULL) {
         iterate(bytes, len);
