@@ -8,27 +8,6 @@
 
 enum { S = 12 };
 
-// Fuses in -> out as the tool does.
-static rs_status fuse(const char *in, const char *rotations, const char *out, rs_fuse_options o, rs_error *e)
-{
-    rs_mapped *m = NULL;
-    rs_stage s = {0};
-    rs_fuse *f = NULL;
-    char *argv[] = {(char[]){"rs-fuse"}, NULL};
-    if (rotations != NULL) RS_TRY(rs_mapped_open(&m, rotations, e));
-    o.rotations = m;
-    rs_status status = rs_stage_open(&s, "rs-fuse", in, e);
-    if (status == RS_OK) status = rs_fuse_open(&f, &s, &o, e);
-    rs_in *other = m == NULL ? NULL : rs_mapped_in(m);
-    if (status == RS_OK) status = rs_stage_begin(&s, out, &other, m != NULL, rs_fuse_head(f), 1, argv, NULL, e);
-    if (status == RS_OK) status = rs_fuse_run(f, NULL, NULL, e);
-    rs_fuse_close(f);
-    if (status == RS_OK) status = rs_stage_finish(&s, e);
-    rs_stage_close(&s, e);
-    rs_mapped_close(m);
-    return status;
-}
-
 static void same_network(const char *what, const tiny_spec *s, const char *in, const char *rotations, rs_fuse_options o)
 {
     char out[128];
@@ -36,7 +15,7 @@ static void same_network(const char *what, const tiny_spec *s, const char *in, c
     int32_t ids[S];
     tiny_ids(s, S, ids);
     tiny_path(out, sizeof out, "out.rsq");
-    if (!CHECKF(fuse(in, rotations, out, o, &e) == RS_OK, "%s: %s", what, e.text)) return;
+    if (!CHECKF(tiny_fuse(in, rotations, out, o, &e) == RS_OK, "%s: %s", what, e.text)) return;
     float *a = tiny_logits(in, S, ids), *b = tiny_logits(out, S, ids);
     if (CHECK(a != NULL && b != NULL)) {
         double x = tiny_difference(S * s->V, a, b);
@@ -79,7 +58,7 @@ static void what_it_writes(void)
     tiny_model(tiny_path(model, sizeof model, "model.rsq"), &s);
     tiny_rotations(tiny_path(rot, sizeof rot, "rot.rsq"), &s, TINY_DENSE, 0.4, 0, 3, model);
     tiny_path(out, sizeof out, "out.rsq");
-    CHECK(fuse(model, rot, out, (rs_fuse_options){.rotate = true, .online = true}, &e) == RS_OK);
+    CHECK(tiny_fuse(model, rot, out, (rs_fuse_options){.rotate = true, .online = true}, &e) == RS_OK);
     if (!CHECK(rs_mapped_open(&m, out, &e) == RS_OK)) return;
     const rs_head *h = rs_mapped_head(m);
     CHECK(h->plan.resid == RS_RESID_DENSE && h->plan.r3.on && h->plan.r4.on && h->plan.r3.n == s.h && h->plan.r4.n == s.f);
@@ -111,7 +90,7 @@ static void deterministic(void)
         rs_error e = {0};
         rs_mapped *m;
         rs_threads_set(i == 0 ? 1 : 4);
-        CHECKF(fuse(model, rot, out, (rs_fuse_options){.rotate = true, .online = true}, &e) == RS_OK, "%s", e.text);
+        CHECKF(tiny_fuse(model, rot, out, (rs_fuse_options){.rotate = true, .online = true}, &e) == RS_OK, "%s", e.text);
         if (!CHECK(rs_mapped_open(&m, out, &e) == RS_OK)) return;
         rs_mapped_digest(m, digest[i], t, &size);
         rs_mapped_close(m);
@@ -130,23 +109,23 @@ static void refusals(void)
     tiny_path(second, sizeof second, "second.rsq");
     rs_fuse_options o = {.rotate = true, .online = true};
     rs_error e = {0};
-    CHECK(fuse(model, NULL, out, o, &e) == RS_OK);
-    CHECK(fuse(out, NULL, second, o, &e) == RS_USAGE); // fused already
+    CHECK(tiny_fuse(model, NULL, out, o, &e) == RS_OK);
+    CHECK(tiny_fuse(out, NULL, second, o, &e) == RS_USAGE); // fused already
     e = (rs_error){0};
-    CHECK(fuse(model, NULL, out, (rs_fuse_options){0}, &e) == RS_OK);
-    CHECK(fuse(out, NULL, second, o, &e) == RS_USAGE && strstr(e.text, "gamma") != NULL);
+    CHECK(tiny_fuse(model, NULL, out, (rs_fuse_options){0}, &e) == RS_OK);
+    CHECK(tiny_fuse(out, NULL, second, o, &e) == RS_USAGE && strstr(e.text, "gamma") != NULL);
     e = (rs_error){0};
-    CHECK(fuse(model, model, second, o, &e) == RS_USAGE); // weights given as rotations
+    CHECK(tiny_fuse(model, model, second, o, &e) == RS_USAGE); // weights given as rotations
     e = (rs_error){0};
     other.d = 64, other.h = 16;
     tiny_rotations(rot, &other, TINY_GLOBAL, 0, 0, 3, NULL);
-    CHECK(fuse(model, rot, second, o, &e) == RS_E_TENSOR);
+    CHECK(tiny_fuse(model, rot, second, o, &e) == RS_E_TENSOR);
     e = (rs_error){0};
-    CHECK(fuse(rot, NULL, second, o, &e) == RS_USAGE); // rotations given as weights
+    CHECK(tiny_fuse(rot, NULL, second, o, &e) == RS_USAGE); // rotations given as weights
     // Learned from another model: no output is left behind.
     e = (rs_error){0};
     tiny_rotations(rot, &s, TINY_DENSE, 0.3, 0, 3, out);
-    CHECK(fuse(model, rot, second, o, &e) == RS_E_PROV);
+    CHECK(tiny_fuse(model, rot, second, o, &e) == RS_E_PROV);
     e = (rs_error){0};
     rs_mapped *m;
     CHECK(rs_mapped_open(&m, second, &e) == RS_E_READ);

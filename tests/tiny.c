@@ -241,6 +241,28 @@ bool tiny_rotations(const char *path, const tiny_spec *s, tiny_set kind, double 
     return write_file(path, &head, "rs-learn", set_body, &c);
 }
 
+// ---- stages
+
+rs_status tiny_fuse(const char *in, const char *rotations, const char *out, rs_fuse_options o, rs_error *e)
+{
+    rs_mapped *m = NULL;
+    rs_stage s = {0};
+    rs_fuse *f = NULL;
+    char *argv[] = {(char[]){"rs-fuse"}, NULL};
+    if (rotations != NULL) RS_TRY(rs_mapped_open(&m, rotations, e));
+    o.rotations = m;
+    rs_status status = rs_stage_open(&s, "rs-fuse", in, e);
+    if (status == RS_OK) status = rs_fuse_open(&f, &s, &o, e);
+    rs_in *other = m == NULL ? NULL : rs_mapped_in(m);
+    if (status == RS_OK) status = rs_stage_begin(&s, out, &other, m != NULL, rs_fuse_head(f), 1, argv, NULL, e);
+    if (status == RS_OK) status = rs_fuse_run(f, NULL, NULL, e);
+    rs_fuse_close(f);
+    if (status == RS_OK) status = rs_stage_finish(&s, e);
+    rs_stage_close(&s, e);
+    rs_mapped_close(m);
+    return status;
+}
+
 // ---- logits
 
 void tiny_ids(const tiny_spec *s, size_t S, int32_t *ids)

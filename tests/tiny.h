@@ -3,7 +3,7 @@
 #ifndef RS_TESTS_TINY_H
 #define RS_TESTS_TINY_H
 
-#include "formats/mapped.h"
+#include "transforms/fuse.h"
 
 typedef struct tiny_spec {
     uint64_t L, d, f, h, n_q, n_kv, V;
@@ -26,6 +26,9 @@ typedef enum tiny_set { TINY_GLOBAL, TINY_DENSE, TINY_CHAIN } tiny_set;
 // Writes a rotation set: R_0 a random rotation, R_(j+1) = R_j exp(A_j) with random skew A_j of spectral size about angle (chain: of rank `rank`), random head
 // rotations; base: the tensor digest of the file at `model` (NULL: none).
 bool tiny_rotations(const char *path, const tiny_spec *s, tiny_set kind, double angle, uint64_t rank, uint64_t seed, const char *model);
+
+// Fuses in -> out as rs-fuse does; rotations: path of a set, NULL: seeded (o.rotations is ignored).
+rs_status tiny_fuse(const char *in, const char *rotations, const char *out, rs_fuse_options o, rs_error *e);
 
 // Logits [S, V] of token ids under the reference kernels, with everything that the plan asks for online; malloc'ed, NULL on failure (printed).
 float *tiny_logits(const char *path, size_t S, const int32_t *ids);

@@ -98,7 +98,7 @@ static rs_status whole(rs_lowrank *l, rs_lowrank_loss *loss, rs_error *e)
     for (uint64_t i = 0; i < d; i++) l->q[i * d + i] = 1;
     for (uint64_t i = 0; i < d * d; i++) l->m[i] = (float)(l->a[i] - (i % (d + 1) == 0 ? 1 : 0));
     loss->rank = d;
-    loss->kept = 1;
+    loss->error = 0;
     return RS_OK;
 }
 
@@ -124,7 +124,7 @@ rs_status rs_lowrank_cut(rs_lowrank *l, const double *A, const double *B, const 
         double x = l->a[i] - (i % (d + 1) == 0 ? 1 : 0);
         total += x * x;
     }
-    *loss = (rs_lowrank_loss){.norm = sqrt(total), .kept = 1};
+    *loss = (rs_lowrank_loss){.norm = sqrt(total), .kept = 1, .error = sqrt(total)};
     *q = *m = NULL;
     if (!isfinite(total)) return rs_fail(e, RS_E_VALUE, "a junction that is not finite");
     if (loss->norm < 1e-6 * sqrt((double)d)) return RS_OK;
@@ -146,7 +146,6 @@ rs_status rs_lowrank_cut(rs_lowrank *l, const double *A, const double *B, const 
     double inside = 0;
     for (uint64_t i = 0; i < r; i++) inside += -2 * l->values[i];
     loss->kept = inside / total;
-    loss->error = loss->norm;
     if (r == 0) return RS_OK;
     RS_TRY(reserve(l, r, e));
     RS_TRY(rs_dense_eigenvectors(d, l->a, l->work, r, l->vectors, e));

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+// The exact chain leaves the network as it is at every rank, the paper's form only at full rank; sets are cut to the same chain; what is refused.
+#include "transforms/residual.h"
+
+#include <math.h>
+
+#include "tests/check.h"
+#include "tests/tiny.h"
+#include "transforms/dense.h"
+#include "transforms/rotation.h"
+
+enum { S = 12 };
+
+static rs_lowrank_loss last_loss[64];
+static size_t n_last;
+
+static rs_status residual(const char *in, const char *rotations, const char *out, rs_residual_options o, rs_error *e)
+{
+    rs_mapped *m = NULL;
+    rs_stage s = {0};
+    rs_residual *r = NULL;
+    char *argv[] = {(char[]){"rs-residual"}, NULL};
+    if (rotations != NULL) RS_TRY(rs_mapped_open(&m, rotations, e));
+    o.rotations = m;
+    rs_status status = rs_stage_open(&s, "rs-residual", in, e);
+    if (status == RS_OK) status = rs_residual_open(&r, &s, &o, e);
+    rs_in *other = m == NULL ? NULL : rs_mapped_in(m);
+    if (status == RS_OK) status = rs_stage_begin(&s, out, &other, m != NULL, rs_residual_head(r), 1, argv, NULL, e);
+    if (status == RS_OK) status = rs_residual_run(r, NULL, NULL, e);
+    if (status == RS_OK) {
+        uint64_t d;
+        const rs_lowrank_loss *l = rs_residual_losses(r, &n_last, &d);
+        for (size_t j = 0; j < n_last && j < 64; j++) last_loss[j] = l[j];
+    }
+    rs_residual_close(r);
+    if (status == RS_OK) status = rs_stage_finish(&s, e);
+    rs_stage_close(&s, e);
+    rs_mapped_close(m);
+    return status;
+}
+
+static char model[128], rot[128], fused[128], out[128], cut[128], refused[128];
+
+static double difference(const tiny_spec *s, const char *a, const char *b)
+{
+    int32_t ids[S];
+    tiny_ids(s, S, ids);
+    float *x = tiny_logits(a, S, ids), *y = tiny_logits(b, S, ids);
+    double worst = x != NULL && y != NULL ? tiny_difference(S * s->V, x, y) : INFINITY;
+    free(x);
+    free(y);
+    return worst;
+}
+
+static bool prepare(const tiny_spec *s, tiny_set kind)
+{
+    rs_error e = {0};
+    bool ok = tiny_model(model, s) && tiny_rotations(rot, s, kind, 0.5, 6, 3, model) && tiny_fuse(model, rot, fused, (rs_fuse_options){.rotate = true, .online = true}, &e) == RS_OK;
+    return CHECKF(ok, "%s", e.text);
+}
+
+static void every_rank(const tiny_spec *s)
+{
+    const uint64_t ranks[] = {0, 2, 8, 32, s->d};
+    if (!prepare(s, TINY_DENSE)) return;
+    for (size_t k = 0; k < sizeof ranks / sizeof ranks[0]; k++)
+        for (int paper = 0; paper < 2; paper++) {
+            rs_error e = {0};
+            rs_residual_options o = {.rule = {.rank = ranks[k]}, .paper = paper != 0};
+            if (!CHECKF(residual(fused, rot, out, o, &e) == RS_OK, "rank %d paper %d: %s", (int)ranks[k], paper, e.text)) continue;
+            double x = difference(s, model, out);
+            bool same = !paper || ranks[k] == s->d;
+            CHECKF(same ? x <= 1e-5 : x > 1e-3, "rank %d paper %d: logits differ by %.3g", (int)ranks[k], paper, x);
+            CHECK(n_last == 2 * s->L);
+            rs_mapped *m;
+            if (!CHECK(rs_mapped_open(&m, out, &e) == RS_OK)) continue;
+            const rs_plan *p = &rs_mapped_head(m)->plan;
+            CHECK(p->resid == (ranks[k] == 0 ? RS_RESID_NONE : RS_RESID_LOWRANK) && p->rank == ranks[k]);
+            CHECK(rs_plan_rank(p, 2 * s->L - 1) == (paper ? ranks[k] : 0) && rs_plan_rank(p, 0) == ranks[k]);
+            const rs_tensor *t = rs_mapped_find(m, "model.layers.1.mlp.down_proj.weight"), *h = rs_mapped_find(m, "lm_head.weight");
+            CHECK(t != NULL && rs_tensor_has_xf(t, "rebase.4") == !paper && h != NULL && (s->L != 3 || rs_tensor_has_xf(h, "rebase.6") == !paper));
+            rs_mapped_close(m);
+        }
+    // By energy: ranks differ, the network does not.
+    rs_error e = {0};
+    CHECKF(residual(fused, rot, out, (rs_residual_options){.rule = {.energy = 0.6}}, &e) == RS_OK, "%s", e.text);
+    for (size_t j = 0; j + 1 < n_last; j++) CHECKF(last_loss[j].kept >= 0.6 && last_loss[j].rank % 2 == 0, "junction %d keeps %g", (int)j, last_loss[j].kept);
+    double x = difference(s, model, out);
+    CHECKF(x <= 1e-5, "by energy: logits differ by %.3g", x);
+}
+
+// The set itself, cut: the same junctions, a chain whose fused network is the original; paper: the error said is the error there.
+static void sets(const tiny_spec *s)
+{
+    if (!prepare(s, TINY_DENSE)) return;
+    rs_error e = {0};
+    uint64_t d = s->d;
+    for (int paper = 0; paper < 2; paper++) {
+        if (!CHECKF(residual(rot, NULL, cut, (rs_residual_options){.rule = {.rank = 8}, .paper = paper != 0}, &e) == RS_OK, "%s", e.text)) return;
+        CHECKF(tiny_fuse(model, cut, out, (rs_fuse_options){.rotate = true, .online = true}, &e) == RS_OK, "%s", e.text);
+        double x = difference(s, model, out);
+        CHECKF(x <= 1e-5, "fused with the cut set, paper %d: logits differ by %.3g", paper, x);
+        rs_mapped *dense, *chain;
+        rs_rotation *a, *b;
+        if (!CHECK(rs_mapped_open(&dense, rot, &e) == RS_OK && rs_mapped_open(&chain, cut, &e) == RS_OK && rs_rotation_from_file(&a, dense, &e) == RS_OK && rs_rotation_from_file(&b, chain, &e) == RS_OK))
+            return;
+        CHECK(!rs_rotation_is_chain(a) && rs_rotation_is_chain(b) && memcmp(rs_mapped_head(dense)->base, rs_mapped_head(chain)->base, 16) == 0);
+        double *R = malloc(d * d * sizeof *R), *T = malloc(d * d * sizeof *T), *at = malloc(d * d * sizeof *at);
+        const double *p;
+        for (uint64_t j = 0; j + 1 < 2 * s->L; j++) {
+            const float *q, *m;
+            uint64_t rank;
+            // T_j - T^_j, T_j from where the walk stands: the chain's own basis, or the learned one.
+            CHECK(rs_rotation_basis(paper ? a : b, j, &p, &e) == RS_OK);
+            memcpy(at, p, d * d * sizeof *at);
+            CHECK(rs_rotation_basis(a, j + 1, &p, &e) == RS_OK);
+            rs_dense_tn(d, d, d, at, d, p, d, 0, T, d);
+            CHECK(rs_rotation_junction(b, j, &rank, &q, &m, &e) == RS_OK && rank == 8);
+            memset(R, 0, d * d * sizeof *R);
+            for (uint64_t i = 0; i < d; i++) R[i * d + i] = 1;
+            CHECK(rs_lowrank_step(d, rank, q, m, R, &e) == RS_OK);
+            double sum = 0;
+            for (uint64_t i = 0; i < d * d; i++) sum += (T[i] - R[i]) * (T[i] - R[i]);
+            CHECKF(fabs(sqrt(sum) - last_loss[j].error) < 1e-5, "junction %d, paper %d: error %.9g, said %.9g", (int)j, paper, sqrt(sum), last_loss[j].error);
+        }
+        free(R);
+        free(T);
+        free(at);
+        rs_rotation_free(a);
+        rs_rotation_free(b);
+        rs_mapped_close(dense);
+        rs_mapped_close(chain);
+    }
+    CHECK(residual(rot, NULL, cut, (rs_residual_options){.rule = {.rank = 0}}, &e) == RS_OK);
+    rs_mapped *m;
+    rs_rotation *r;
+    if (!CHECK(rs_mapped_open(&m, cut, &e) == RS_OK && rs_rotation_from_file(&r, m, &e) == RS_OK)) return;
+    CHECK(rs_rotation_is_global(r));
+    rs_rotation_free(r);
+    rs_mapped_close(m);
+}
+
+static void refusals(const tiny_spec *s)
+{
+    rs_error e = {0};
+    rs_residual_options o = {.rule = {.rank = 8}};
+    if (!prepare(s, TINY_DENSE)) return;
+    CHECK(residual(fused, NULL, refused, o, &e) == RS_USAGE); // which rotations?
+    e = (rs_error){0};
+    CHECK(residual(fused, rot, refused, (rs_residual_options){.rule = {.rank = s->d + 2}}, &e) == RS_USAGE);
+    e = (rs_error){0};
+    CHECK(residual(rot, rot, refused, o, &e) == RS_USAGE);
+    e = (rs_error){0};
+    CHECK(residual(fused, model, refused, o, &e) == RS_USAGE);
+    e = (rs_error){0};
+    tiny_rotations(cut, s, TINY_DENSE, 0.5, 0, 4, model);
+    CHECK(residual(fused, cut, refused, o, &e) == RS_E_PROV); // not the set it was fused with
+    e = (rs_error){0};
+    tiny_spec other = *s;
+    other.L--;
+    tiny_rotations(cut, &other, TINY_DENSE, 0.5, 0, 3, NULL);
+    CHECK(residual(fused, cut, refused, o, &e) == RS_E_TENSOR);
+    e = (rs_error){0};
+    CHECK(residual(fused, rot, out, o, &e) == RS_OK);
+    CHECK(residual(out, rot, refused, o, &e) == RS_USAGE); // cut already
+    e = (rs_error){0};
+    rs_mapped *m;
+    CHECK(rs_mapped_open(&m, refused, &e) == RS_E_READ);
+}
+
+// Without junctions only the provenance grows.
+static void pass_through(const tiny_spec *s)
+{
+    rs_error e = {0};
+    if (!prepare(s, TINY_GLOBAL)) return;
+    CHECKF(residual(fused, rot, out, (rs_residual_options){.rule = {.rank = 8}}, &e) == RS_OK, "%s", e.text);
+    uint8_t digest[16], a[16], b[16];
+    uint64_t size;
+    size_t n;
+    rs_mapped *x, *y;
+    if (!CHECK(rs_mapped_open(&x, fused, &e) == RS_OK && rs_mapped_open(&y, out, &e) == RS_OK)) return;
+    rs_mapped_digest(x, digest, a, &size);
+    rs_mapped_digest(y, digest, b, &size);
+    CHECK(memcmp(a, b, 16) == 0);
+    CHECK(rs_mapped_prov(y, &n) != NULL && n == 3 && rs_mapped_head(y)->plan.resid == RS_RESID_NONE);
+    rs_mapped_close(x);
+    rs_mapped_close(y);
+}
+
+int main(void)
+{
+    tiny_path(model, sizeof model, "model.rsq");
+    tiny_path(rot, sizeof rot, "rot.rsq");
+    tiny_path(fused, sizeof fused, "fused.rsq");
+    tiny_path(out, sizeof out, "out.rsq");
+    tiny_path(cut, sizeof cut, "cut.rsq");
+    tiny_path(refused, sizeof refused, "refused.rsq");
+    tiny_spec s = tiny_default();
+    s.d = 48, s.h = 12;
+    every_rank(&s);
+    s.tied = false, s.biases = true, s.dtype = RS_BF16, s.L = 2;
+    every_rank(&s);
+    s = tiny_default();
+    sets(&s);
+    refusals(&s);
+    pass_through(&s);
+    return check_report();
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0
+// The walk behind rs-residual: one basis at a time, each junction cut from where the walk really stands.
+#include "transforms/cut.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "transforms/dense.h"
+
+struct rs_cut {
+    uint64_t L, d, at;
+    rs_lowrank_rule rule;
+    bool paper;
+    rs_lowrank *l;
+    double *basis; // [d, d]
+};
+
+rs_status rs_cut_new(rs_cut **out, uint64_t L, uint64_t d, const rs_lowrank_rule *rule, bool paper, rs_error *e)
+{
+    rs_cut *c = calloc(1, sizeof *c);
+    *out = NULL;
+    if (c == NULL) return rs_fail(e, RS_E_NOMEM, "no memory to cut junctions");
+    *c = (rs_cut){.L = L, .d = d, .rule = *rule, .paper = paper};
+    rs_status status = rs_lowrank_new(&c->l, d, e);
+    if (status == RS_OK && (c->basis = malloc(d * d * sizeof *c->basis)) == NULL) status = rs_fail(e, RS_E_NOMEM, "no memory for a basis of order %llu", (unsigned long long)d);
+    if (status != RS_OK) {
+        rs_cut_free(c);
+        return status;
+    }
+    *out = c;
+    return RS_OK;
+}
+
+void rs_cut_free(rs_cut *c)
+{
+    if (c == NULL) return;
+    rs_lowrank_free(c->l);
+    free(c->basis);
+    free(c);
+}
+
+const double *rs_cut_basis(const rs_cut *c) { return c->basis; }
+uint64_t rs_cut_macs(uint64_t d, uint64_t rank) { return rank * (2 * d + rank); }
+uint64_t rs_cut_bytes(uint64_t d, uint64_t rank) { return rank * (d + rank) * sizeof(float); }
+
+rs_status rs_cut_start(rs_cut *c, const double *R, rs_error *e)
+{
+    c->at = 0;
+    memcpy(c->basis, R, c->d * c->d * sizeof *R);
+    return rs_dense_orthonormalise(c->d, c->d, c->basis, e);
+}
+
+rs_status rs_cut_next(rs_cut *c, const double *R, const float **q, const float **m, rs_lowrank_loss *loss, rs_error *e)
+{
+    if (c->at >= 2 * c->L) return rs_fail(e, RS_E_INTERNAL, "junction %llu of %llu layers", (unsigned long long)c->at, (unsigned long long)c->L);
+    bool last = ++c->at == 2 * c->L;
+    // The head can read the stream in any basis: in the exact chain it takes the one that is there.
+    rs_lowrank_rule none = {0};
+    RS_TRY(rs_lowrank_cut(c->l, c->basis, R, last && !c->paper ? &none : &c->rule, q, m, loss, e));
+    if (!c->paper) return rs_lowrank_step(c->d, loss->rank, *q, *m, c->basis, e);
+    memcpy(c->basis, R, c->d * c->d * sizeof *R);
+    return RS_OK;
+}

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+// rs-residual: makes the changes of basis between layers cheap by cutting them to a low rank, without changing the network.
+#include <cblas.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "formats/cli.h"
+#include "kernels/threads.h"
+#include "transforms/cut.h"
+#include "transforms/residual.h"
+
+static const char usage_text[] =
+    "Usage: rs-residual [OPTION]... -R ROTATIONS [FILE]\n"
+    "Replaces the dense junctions that rs-fuse -R left in a model by low-rank ones and re-bases the weights, so that the\n"
+    "full-precision network stays the same. A FILE of rotations is cut itself, and takes no -R.\n"
+    "Without FILE, or when FILE is -, reads standard input.\n"
+    "\n"
+    "  -R, --rotations=FILE  the rotation set that rs-fuse was given\n"
+    "  -r, --rank=R          rank of every junction, even (default 32); 0: no change of basis at all\n"
+    "      --energy=SHARE    instead: per junction the least rank that keeps this share (0 to 1) of |T - I|_F^2\n"
+    "      --paper           leave the weights and put the cut T in place of T: the network changes\n"
+    "      --report=FILE     what each junction kept, lost and costs, as JSON\n"
+    "  -v, --verbose         the same on standard error, a line per junction\n"
+    "  -o, --output=FILE     write to FILE, atomically (default: standard output)\n"
+    "  -j, --threads=N       threads (default: all processors)\n"
+    "  -q, --quiet           no progress line\n"
+    "      --help, --version\n"
+    "\n"
+    "Exit status: 0 success, 2 usage, 10 to 32 as rs-verify(1) lists them.\n";
+
+struct options {
+    rs_cli cli;
+    const char *input, *rotations, *report;
+    int64_t rank;
+    double energy;
+    bool rank_given, energy_given, paper;
+};
+
+enum { OPERAND, ROTATIONS, RANK, ENERGY, PAPER, REPORT };
+static const rs_option own[] = {
+    {"rotations", 'R', true, ROTATIONS}, {"rank", 'r', true, RANK}, {"energy", 0, true, ENERGY}, {"paper", 0, false, PAPER}, {"report", 0, true, REPORT},
+};
+
+static rs_status option(void *context, int id, const char *value, rs_error *e)
+{
+    struct options *o = context;
+    switch (id) {
+    case ROTATIONS: o->rotations = value; return RS_OK;
+    case RANK: o->rank_given = true; return rs_cli_int("--rank", value, 0, 1 << 24, &o->rank, e);
+    case ENERGY: o->energy_given = true; return rs_cli_real("--energy", value, 0, 1, &o->energy, e);
+    case PAPER: o->paper = true; return RS_OK;
+    case REPORT: o->report = value; return RS_OK;
+    default: break;
+    }
+    if (o->input != NULL) return rs_fail(e, RS_USAGE, "one input at a time: %s and %s", o->input, value);
+    o->input = value;
+    return RS_OK;
+}
+
+static rs_status parse(struct options *o, int argc, char **argv, rs_error *e)
+{
+    RS_TRY(rs_cli_parse(&o->cli, "rs-residual", usage_text, own, sizeof own / sizeof own[0], argc, argv, option, o, e));
+    if (o->rank_given && o->energy_given) return rs_fail(e, RS_USAGE, "--rank and --energy exclude each other");
+    if (o->rank % 2 != 0) return rs_fail(e, RS_USAGE, "--rank: %lld is odd, and a plane of rotation has two dimensions", (long long)o->rank);
+    if (o->energy_given && o->energy <= 0) return rs_fail(e, RS_USAGE, "--energy: 0 keeps nothing; say --rank 0");
+    return RS_OK;
+}
+
+static json_t *line(size_t j, uint64_t d, const rs_lowrank_loss *l)
+{
+    return json_pack("{s:I, s:I, s:f, s:f, s:f, s:f, s:I, s:I}", "junction", (json_int_t)j, "rank", (json_int_t)l->rank, "norm", l->norm, "kept", l->kept, "angle_lost_degrees", l->angle, "error",
+                     l->error, "macs_per_token", (json_int_t)rs_cut_macs(d, l->rank), "bytes", (json_int_t)rs_cut_bytes(d, l->rank));
+}
+
+// The report as JSON, and on standard error where asked for.
+static rs_status report(const struct options *o, const rs_residual *r, rs_error *e)
+{
+    size_t n;
+    uint64_t d, macs = 0, bytes = 0;
+    const rs_lowrank_loss *l = rs_residual_losses(r, &n, &d);
+    json_t *list = json_array();
+    for (size_t j = 0; j < n; j++) {
+        macs += rs_cut_macs(d, l[j].rank);
+        bytes += rs_cut_bytes(d, l[j].rank);
+        if (o->cli.verbose > 0)
+            fprintf(stderr, "junction %3zu  rank %4llu  |T - I| %.4f  kept %.4f  lost angle %.3f degrees  error %.4f\n", j, (unsigned long long)l[j].rank, l[j].norm, l[j].kept, l[j].angle, l[j].error);
+        (void)json_array_append_new(list, line(j, d, &l[j]));
+    }
+    if (o->cli.verbose > 0) fprintf(stderr, "%zu junctions, %llu multiplications and %llu bytes per token\n", n, (unsigned long long)macs, (unsigned long long)bytes);
+    json_t *root = json_pack("{s:s, s:I, s:o, s:{s:I, s:I}}", "mode", o->paper ? "paper" : "exact", "width", (json_int_t)d, "junctions", list, "total", "macs_per_token", (json_int_t)macs, "bytes",
+                             (json_int_t)bytes);
+    if (o->report == NULL) {
+        json_decref(root);
+        return RS_OK;
+    }
+    char *text = root == NULL ? NULL : json_dumps(root, JSON_INDENT(1) | JSON_REAL_PRECISION(9));
+    json_decref(root);
+    if (text == NULL) return rs_fail(e, RS_E_NOMEM, "no memory for the report");
+    rs_out *out = NULL;
+    rs_status status = rs_out_open(&out, o->report, NULL, 0, e);
+    if (status == RS_OK) status = rs_out_write(out, text, strlen(text), e);
+    if (status == RS_OK) status = rs_out_write(out, "\n", 1, e);
+    if (status == RS_OK) status = rs_out_commit(out, e);
+    rs_out_close(out);
+    free(text);
+    return status;
+}
+
+static void tick(void *context, double done) { rs_progress_at(context, done); }
+
+static rs_status cut(struct options *o, rs_stage *s, rs_mapped *rotations, int argc, char **argv, rs_error *e)
+{
+    rs_residual_options ro = {.rule = {.rank = (uint64_t)o->rank, .energy = o->energy_given ? o->energy : 0}, .paper = o->paper, .rotations = rotations};
+    rs_residual *r;
+    RS_TRY(rs_residual_open(&r, s, &ro, e));
+    rs_in *other = rotations == NULL ? NULL : rs_mapped_in(rotations);
+    rs_value *params = rs_value_map(s->arena);
+    (void)rs_map_put(s->arena, params, "mode", rs_value_str(s->arena, o->paper ? "paper" : "exact"));
+    (void)rs_map_put(s->arena, params, "blas", rs_value_str(s->arena, openblas_get_corename()));
+    rs_status status = rs_stage_begin(s, o->cli.output, &other, rotations != NULL, rs_residual_head(r), argc, argv, params, e);
+    if (status == RS_OK) {
+        rs_progress p;
+        rs_progress_start(&p, &o->cli, "cutting junctions", "tensor", rs_residual_total(r));
+        status = rs_residual_run(r, tick, &p, e);
+        rs_progress_end(&p);
+    }
+    if (status == RS_OK) status = report(o, r, e);
+    rs_residual_close(r);
+    return status == RS_OK ? rs_stage_finish(s, e) : status;
+}
+
+static rs_status run(struct options *o, int argc, char **argv, const char **file, rs_error *e)
+{
+    rs_mapped *rotations = NULL;
+    rs_threads_set(o->cli.threads);
+    *file = o->rotations;
+    if (o->rotations != NULL) RS_TRY(rs_mapped_open(&rotations, o->rotations, e));
+    *file = o->input == NULL ? "-" : o->input;
+    rs_stage s = {0};
+    rs_status status = rs_stage_open(&s, "rs-residual", o->input, e);
+    if (status == RS_OK) status = cut(o, &s, rotations, argc, argv, e);
+    rs_stage_close(&s, e);
+    rs_mapped_close(rotations);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    struct options o = {.rank = 32};
+    rs_error e = {0};
+    const char *file = NULL;
+    rs_cli_start();
+    rs_status status = parse(&o, argc, argv, &e);
+    if (status == RS_OK) status = run(&o, argc, argv, &file, &e);
+    return rs_cli_exit(&o.cli, status, file, &e);
+}
