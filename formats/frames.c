@@ -62,7 +62,7 @@ static const rs_field online_rows[] = {
     {"k", &rs_codec_uint, RS_PLACE(rs_online, k), .lo = 1, .hi = 4096, .unknown = RS_E_LIMIT},
     {"ksum", &rs_codec_uint, RS_PLACE(rs_online, ksum), .lo = 0, .hi = ANY},
     {"kind", &hadamard_, RS_PLACE(rs_online, on), .names = hadamard_name, .unknown = RS_E_VERSION},
-    {"n", &rs_codec_uint, RS_PLACE(rs_online, n), .lo = 1, .hi = RS_MAX_DIM},
+    {"n", &rs_codec_uint, RS_PLACE(rs_online, n), .lo = 1, .hi = RS_MAX_ONLINE, .unknown = RS_E_LIMIT},
 };
 TABLE(online, online_rows, rs_online, .unknown_key = RS_E_VERSION, .check = check_online);
 

@@ -22,6 +22,7 @@
 #define RS_MAX_FILE (64u << 20)         // bytes of one fILe
 #define RS_MAX_STREAM (UINT64_C(1) << 56)
 #define RS_MAX_NAME 255
+#define RS_MAX_ONLINE (1u << 24)        // length of the vectors of an online rotation
 #define RS_CHUNK (4u << 20)             // bytes that one TSUM hash covers
 
 #endif

@@ -305,9 +305,9 @@ def ksum(h):
 def online(m, where):
     need(type(m) is dict, "E_META", where + " is not a map")
     fields(m, where, {"block": uint(1), "build": one_of(("sylvester", "paley1", "paley2"), "E_VERSION"), "k": uint(0, 4096, "E_LIMIT"),
-                      "ksum": uint(), "kind": one_of(("hadamard",), "E_VERSION"), "n": uint(1, 1 << 40)}, {}, "E_VERSION")
+                      "ksum": uint(), "kind": one_of(("hadamard",), "E_VERSION"), "n": uint(0, 1 << 24, "E_LIMIT")}, {}, "E_VERSION")
     n, b, k = m["n"], m["block"], m["k"]
-    need(k >= 1, "E_META", where + ".k is 0")
+    need(k >= 1 and n >= 1, "E_META", where + ": k or n is 0")
     need(n % b == 0, "E_TENSOR", where + ": block does not divide n")
     need(b % k == 0 and (b // k) & (b // k - 1) == 0, "E_TENSOR", where + ": block is not k 2^m")
     h = base_matrix(m["build"], k)

@@ -385,6 +385,7 @@ def good():
     g["limit_dims"] = stream(tens(shape=(1, 2, 1, 2, 1, 2, 1, 1)))
     g["limit_dim"] = stream(tens(shape=(1 << 40, 0)), tens("b", (1 << 40, 1 << 40, 0), role="other"))
     g["limit_prov"] = stream(provs=64)
+    g["limit_online"] = stream(h=head(incompat=1, plan=plan(r3=online(1 << 24, 1 << 24, 1, "sylvester"))))
     g["limit_xf"] = stream(tens(xf=[{"id": "rot.%d" % i, "n": 8, "side": 0} for i in range(32)]), h=head(layers=16))
     own = 7 + 11  # entries of HEAD and of plan, x_e not counted
     g["limit_elements"] = stream(h=head(x_e=[[0] * 1023] * 7 + [[0] * (8192 - own - 1 - 8 - 7 * 1023)]))
@@ -639,6 +640,7 @@ def bad():
     add("211", "E_LIMIT", shaped(1 << 40, 1 << 8, 2))
     add("212", "E_LIMIT", stream(tens(xf=[{"id": "rot.%d" % i, "n": 8, "side": 0} for i in range(33)]), h=head(layers=16)))
     add("213", "E_LIMIT", stream(down(cols=4100), h=head(incompat=1, plan=plan(r4=online(4100, 4100, 4100, "paley1")))))
+    add("214", "E_LIMIT", hd(incompat=1, plan=plan(r3=online(1 << 25, 1 << 25, 1, "sylvester"))))
     # order
     add("220", "E_ABORT", build([head(), prov(), Frame("ABRT", {"class": 13, "text": "chunk 3", "tool": "rs-fuse"})]))
     add("221", "E_ABORT", build([head(), prov()] + tens(sums=False) + [Frame("ABRT", {"class": 31, "text": "", "tool": "rs-pack"})]))
