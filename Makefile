@@ -20,7 +20,7 @@ Q := $(if $(V),,@)
 
 # ---- flags; the set of flags names the folder of the objects
 WARN = -Wall -Wextra -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Wvla -Wformat=2 -Wundef -Wcast-align -Wno-unknown-warning-option
-OPT = -O2 -g -ffp-contract=off -fno-math-errno -fno-trapping-math
+OPT = -O3 -g -ffp-contract=off -fno-math-errno -fno-trapping-math
 COMMA := ,
 SANFLAGS = $(if $(filter 1,$(SAN)),-fsanitize=address$(COMMA)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
 CFLAGS =

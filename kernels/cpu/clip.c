@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+// The clip grid: one loop body compiled for three instruction sets, with the order of every operation fixed, so that all give the same bits.
+#include "kernels/clip.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+#include "kernels/kernels.h"
+
+#define LANES 16
+
+// |x|^2.4 = u u^(1/5) with u = x^2; u^(-1/5) by a bit-pattern guess and three Newton steps y <- y (1.2 - 0.2 u y^5), each squaring the error.
+static inline __attribute__((always_inline)) float power_2_4(float x)
+{
+    float u = x * x, g = u > 1e-30f ? u : 1e-30f, y;
+    int32_t bits;
+    memcpy(&bits, &g, 4);
+    bits = 0x4c2a8000 - (int32_t)((float)bits * 0.2f);
+    memcpy(&y, &bits, 4);
+    for (int i = 0; i < 3; i++) {
+        float y2 = y * y, t = g * (y2 * y2 * y);
+        y = y * (1.2f - 0.2f * t);
+    }
+    float y2 = y * y;
+    return u * (g * (y2 * y2));
+}
+
+// Error of one weight in units of s^2.4.
+static inline __attribute__((always_inline)) float residual(float w, float s, float lo, float hi)
+{
+    float t = w / s, c = rintf(t);
+    c = c < lo ? lo : c;
+    c = c > hi ? hi : c;
+    return power_2_4(c - t);
+}
+
+static inline __attribute__((always_inline)) double error_body(int bits, size_t n, const float *w, float s)
+{
+    const float hi = (float)((1 << (bits - 1)) - 1), lo = -hi - 1;
+    float lane[LANES] = {0};
+    size_t j = 0;
+    for (; j + LANES <= n; j += LANES)
+        for (size_t l = 0; l < LANES; l++) lane[l] += residual(w[j + l], s, lo, hi);
+    for (int l = 0; j < n; j++, l++) lane[l] += residual(w[j], s, lo, hi);
+    double sum = 0;
+    for (int l = 0; l < LANES; l++) sum += (double)lane[l];
+    return sum * pow((double)s, 2.4);
+}
+
+static double error_reference(int bits, size_t n, const float *w, float s)
+{
+    return error_body(bits, n, w, s);
+}
+__attribute__((target("avx2"))) static double error_avx2(int bits, size_t n, const float *w, float s)
+{
+    return error_body(bits, n, w, s);
+}
+__attribute__((target("avx512f,avx512dq,avx512vl"))) static double error_avx512(int bits, size_t n, const float *w, float s)
+{
+    return error_body(bits, n, w, s);
+}
+
+double rs_clip_error(const char *table, int bits, size_t n, const float *w, float s)
+{
+    bool v3 = __builtin_cpu_supports("avx2"), v4 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq");
+    if (v4 && (table == NULL || strcmp(table, "avx512") == 0)) return error_avx512(bits, n, w, s);
+    if (v3 && (table == NULL || strcmp(table, "avx2") == 0)) return error_avx2(bits, n, w, s);
+    return error_reference(bits, n, w, s);
+}
+
+void rs_clip_codes(int bits, size_t n, const float *w, float s, int8_t *codes)
+{
+    const float hi = (float)((1 << (bits - 1)) - 1), lo = -hi - 1;
+    for (size_t j = 0; j < n; j++) {
+        float c = rintf(w[j] / s);
+        c = c < lo ? lo : c;
+        codes[j] = (int8_t)(c > hi ? hi : c);
+    }
+}
+
+// The i-th candidate; 0 if it cannot be a scale (subnormal or infinite in its type).
+static float candidate(const rs_clip *clip, int i, float max)
+{
+    float p = (float)(1 - i / 100.0), q = (float)((1 << (clip->bits - 1)) - 1);
+    float s = (p * max) / q;
+    if (!clip->scale_f16) return s < FLT_MIN ? 0 : s;
+    uint16_t half;
+    rs_kernels_reference()->f32_to_f16(1, &s, &half);
+    if ((half & 0x7c00) == 0 || (half & 0x7c00) == 0x7c00) return 0;
+    rs_kernels_reference()->f16_to_f32(1, &half, &s);
+    return s;
+}
+
+float rs_clip_span(const rs_clip *clip, size_t n, const float *w, int8_t *codes, double *err)
+{
+    float max = 0, best_s = 0;
+    for (size_t j = 0; j < n; j++) max = fabsf(w[j]) > max ? fabsf(w[j]) : max;
+    double best = INFINITY;
+    if (max > 0 && candidate(clip, clip->steps - 1, max) != 0) {
+        for (int i = 0; i < clip->steps; i++) {
+            float s = candidate(clip, i, max);
+            double e = s > 0 ? rs_clip_error(NULL, clip->bits, n, w, s) : INFINITY;
+            if (e < best) {
+                best = e;
+                best_s = s;
+            }
+        }
+    }
+    if (best_s == 0) {
+        memset(codes, 0, n);
+        if (err != NULL) *err = 0;
+        return 1;
+    }
+    rs_clip_codes(clip->bits, n, w, best_s, codes);
+    if (err != NULL) *err = best;
+    return best_s;
+}

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+// The packing stage of a pipe.
+#include "quantize/pack.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "formats/config.h"
+#include "kernels/kernels.h"
+#include "transforms/weights.h"
+
+rs_status rs_pack_head(const rs_head *in, const rs_pack_options *o, rs_head *out, rs_error *e)
+{
+    if (in->kind != RS_KIND_WEIGHTS) return rs_fail(e, RS_USAGE, "the stream holds rotations, not weights");
+    *out = *in;
+    out->plan.a = o->a;
+    out->plan.kv = o->kv;
+    return RS_OK;
+}
+
+// The payload of the current frame as f32; *w is either inside *raw or decoded into *decoded. All three are the caller's to free (raw, decoded).
+static rs_status read_weights(rs_stage *s, const rs_frame *f, uint8_t **raw, float **decoded, const float **w, rs_error *e)
+{
+    *raw = malloc(f->payload_len > 0 ? (size_t)f->payload_len : 1);
+    if (*raw == NULL) return rs_fail(e, RS_E_NOMEM, "%s: %llu bytes", f->tensor->name, (unsigned long long)f->payload_len);
+    RS_TRY(rs_reader_read_all(s->reader, *raw, e));
+    *w = rs_weights_direct(f->tensor, *raw);
+    if (*w != NULL) return RS_OK;
+    uint64_t rows, cols;
+    rs_weights_shape(f->tensor, &rows, &cols);
+    *decoded = malloc((size_t)(rows * cols) * sizeof(float) + 1);
+    if (*decoded == NULL) return rs_fail(e, RS_E_NOMEM, "%s: %llu x %llu numbers", f->tensor->name, (unsigned long long)rows, (unsigned long long)cols);
+    *w = *decoded;
+    return rs_weights_rows(f->tensor, *raw, 0, rows, *decoded, e);
+}
+
+static rs_status pack_tensor(rs_stage *s, const rs_frame *f, const rs_pack_options *o, rs_error *e)
+{
+    if (f->tensor->enc != RS_ENC_RAW) return rs_fail(e, RS_USAGE, "%s: packed already (%s)", f->tensor->name, rs_enc_name(f->tensor->enc));
+    rs_tensor packed;
+    RS_TRY(rs_quantize_layout(&o->scheme, f->tensor, &packed, e));
+    uint8_t *raw = NULL, *payload = NULL;
+    float *decoded = NULL;
+    const float *w;
+    rs_pack_error cost;
+    rs_status st = read_weights(s, f, &raw, &decoded, &w, e);
+    if (st == RS_OK && (payload = malloc((size_t)packed.payload_len + 1)) == NULL) st = rs_fail(e, RS_E_NOMEM, "%s: packed payload", packed.name);
+    if (st == RS_OK) st = rs_rtn_pack(&o->scheme, &packed, w, payload, &cost, e);
+    if (st == RS_OK) st = rs_writer_tensor(s->writer, &packed, payload, e);
+    if (st == RS_OK && o->packed != NULL) o->packed(o->context, &packed, &cost);
+    free(raw);
+    free(decoded);
+    free(payload);
+    return st;
+}
+
+// Rounds embedding or head to scheme.rest; a value that becomes infinite is an error.
+static rs_status round_tensor(rs_stage *s, const rs_frame *f, const rs_pack_options *o, rs_error *e)
+{
+    rs_tensor t = *f->tensor;
+    t.dtype = o->scheme.rest;
+    RS_TRY(rs_tensor_layout(&t, RS_F32, 0, e));
+    uint8_t *raw = NULL, *out = NULL;
+    float *decoded = NULL;
+    const float *w;
+    uint64_t n = 0;
+    rs_status st = read_weights(s, f, &raw, &decoded, &w, e);
+    if (st == RS_OK && !rs_tensor_elements(&t, &n)) st = rs_fail(e, RS_E_LIMIT, "%s: too large", t.name);
+    if (st == RS_OK && (out = malloc((size_t)t.payload_len + 1)) == NULL) st = rs_fail(e, RS_E_NOMEM, "%s: rounded payload", t.name);
+    for (uint64_t i = 0; st == RS_OK && t.dtype == RS_F16 && i < n; i++)
+        if (fabsf(w[i]) >= 65520.0f) st = rs_fail(e, RS_E_VALUE, "%s: value %g is above the range of f16; use --rest bf16 or f32", t.name, (double)w[i]);
+    if (st == RS_OK) {
+        const rs_kernels *k = rs_kernels_cpu();
+        (t.dtype == RS_F16 ? k->f32_to_f16 : k->f32_to_bf16)((size_t)n, w, (uint16_t *)(void *)out);
+        st = rs_writer_tensor(s->writer, &t, out, e);
+    }
+    free(raw);
+    free(decoded);
+    free(out);
+    return st;
+}
+
+// Groups of the policy must divide what they group; config.json says the head size.
+static rs_status check_config(rs_stage *s, const rs_frame *f, const rs_pack_options *o, rs_error *e)
+{
+    uint8_t *json = malloc((size_t)f->payload_len + 1);
+    if (json == NULL) return rs_fail(e, RS_E_NOMEM, "config.json");
+    rs_config c;
+    rs_status st = rs_reader_read_all(s->reader, json, e);
+    if (st == RS_OK) st = rs_config_parse(&c, json, (size_t)f->payload_len, e);
+    if (st == RS_OK && o->kv.group != 0 && c.h % o->kv.group != 0) st = rs_fail(e, RS_USAGE, "--kv-group %llu does not divide the head size %llu", (unsigned long long)o->kv.group, (unsigned long long)c.h);
+    if (st == RS_OK && o->a.group != 0 && (c.d % o->a.group != 0 || c.f % o->a.group != 0 || (c.n_q * c.h) % o->a.group != 0))
+        st = rs_fail(e, RS_USAGE, "--a-group %llu does not divide every input width (%llu, %llu, %llu)", (unsigned long long)o->a.group, (unsigned long long)c.d, (unsigned long long)(c.n_q * c.h), (unsigned long long)c.f);
+    if (st == RS_OK) st = rs_writer_file(s->writer, f->file_name, json, (size_t)f->payload_len, e);
+    free(json);
+    return st;
+}
+
+rs_status rs_pack_stream(rs_stage *s, const rs_pack_options *o, rs_error *e)
+{
+    for (;;) {
+        rs_frame f;
+        RS_TRY(rs_reader_next(s->reader, &f, e));
+        if (f.type == RS_FRAME_END) return RS_OK;
+        if (f.type == RS_FRAME_TENS && rs_scheme_packs(&o->scheme, f.tensor)) RS_TRY(pack_tensor(s, &f, o, e));
+        else if (f.type == RS_FRAME_TENS && rs_scheme_rounds(&o->scheme, f.tensor)) RS_TRY(round_tensor(s, &f, o, e));
+        else if (f.type == RS_FRAME_FILE && strcmp(f.file_name, "config.json") == 0) RS_TRY(check_config(s, &f, o, e));
+        else RS_TRY(rs_stage_copy(s, &f, e));
+        if (o->progress != NULL) o->progress(o->context, (double)rs_in_offset(s->in));
+    }
+}

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// The packing stage of a pipe: weights to packed codes tensor by tensor, activation and KV policy into the plan.
+#ifndef RS_QUANTIZE_PACK_H
+#define RS_QUANTIZE_PACK_H
+
+#include "formats/stage.h"
+#include "quantize/rtn.h"
+
+typedef struct rs_pack_options {
+    rs_scheme scheme;
+    rs_act a, kv; // recorded in the plan
+    // Called after each packed tensor with its cost, and after every tensor with the bytes read so far; each may be NULL.
+    void (*packed)(void *context, const rs_tensor *t, const rs_pack_error *cost);
+    void (*progress)(void *context, double bytes);
+    void *context;
+} rs_pack_options;
+
+// The head that the stage writes: the one that arrived with the new policy. RS_USAGE for a stream of rotations.
+RS_MUST_CHECK rs_status rs_pack_head(const rs_head *in, const rs_pack_options *o, rs_head *out, rs_error *e);
+// Everything after rs_stage_begin up to and without rs_stage_finish. RS_USAGE for weights that are packed already, E_TENSOR where a group does not fit, E_VALUE.
+RS_MUST_CHECK rs_status rs_pack_stream(rs_stage *s, const rs_pack_options *o, rs_error *e);
+
+#endif

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// A model in a mapped file as a network that runs: sizes from its configuration, what must happen online from its plan, one layer's weights in memory at a time.
+#ifndef RS_TRANSFORMS_NETWORK_H
+#define RS_TRANSFORMS_NETWORK_H
+
+#include "formats/config.h"
+#include "formats/mapped.h"
+#include "kernels/decoder.h"
+
+typedef struct rs_network rs_network;
+
+// Over a verified file (borrowed, must outlive the network): checks that every tensor is there in the shape that config.json asks for, that online Hadamards can be built
+// and agree with their checksum. k: the kernels to compute with (NULL: the best here). RS_USAGE for a rotations file; E_IMPORT, E_TENSOR, E_VERSION, E_NOMEM.
+RS_MUST_CHECK rs_status rs_network_open(rs_network **n, const rs_mapped *m, const rs_kernels *k, rs_error *e);
+void rs_network_close(rs_network *n); // NULL allowed
+const rs_config *rs_network_config(const rs_network *n);
+const rs_head *rs_network_head(const rs_network *n);
+const rs_decoder_shape *rs_network_shape(const rs_network *n);
+const rs_kernels *rs_network_kernels(const rs_network *n);
+
+// x [S, d] = embedding rows of ids. E_VALUE for an id outside 0..V-1.
+RS_MUST_CHECK rs_status rs_network_embed(const rs_network *n, size_t S, const int32_t *ids, float *x, rs_error *e);
+// Loads layer i (weights as f32, decoded row by row or straight from the file); valid until the next load. E_TENSOR, E_NOMEM.
+RS_MUST_CHECK rs_status rs_network_load(rs_network *n, uint64_t i, const rs_decoder_layer **layer, rs_error *e);
+// x [S, d] in place through the loaded layer, positions 0..S-1; tap and context as in kernels/decoder.h. E_VALUE if a quantiser met NaN or infinity, E_NOMEM.
+RS_MUST_CHECK rs_status rs_network_forward(rs_network *n, size_t S, float *x, rs_tap_fn *tap, void *context, rs_error *e);
+// logits [rows, V] of hidden states x [rows, d] as they leave the last layer: final norm, LM head. The head is decoded in blocks of its rows. E_NOMEM.
+RS_MUST_CHECK rs_status rs_network_logits(rs_network *n, size_t rows, const float *x, float *logits, rs_error *e);
+
+#endif
