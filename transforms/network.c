@@ -14,28 +14,27 @@
 
 enum { W_NORM_ATTN, W_Q, W_K, W_V, W_O, W_NORM_FFN, W_GATE, W_UP, W_DOWN, B_Q, B_K, B_V, B_O, B_GATE, B_UP, B_DOWN, W_COUNT };
 
-// One row per tensor of a layer: its name inside the layer, and its shape in letters (rows, cols; 0 = a vector of cols).
+// One row per tensor of a layer: its name inside the layer.
 static const struct {
     const char *name;
-    char rows, cols;
     bool required;
 } layer_tensors[W_COUNT] = {
-    [W_NORM_ATTN] = {"input_layernorm.weight", 0, 'd', true},
-    [W_Q] = {"self_attn.q_proj.weight", 'q', 'd', true},
-    [W_K] = {"self_attn.k_proj.weight", 'k', 'd', true},
-    [W_V] = {"self_attn.v_proj.weight", 'k', 'd', true},
-    [W_O] = {"self_attn.o_proj.weight", 'd', 'q', true},
-    [W_NORM_FFN] = {"post_attention_layernorm.weight", 0, 'd', true},
-    [W_GATE] = {"mlp.gate_proj.weight", 'f', 'd', true},
-    [W_UP] = {"mlp.up_proj.weight", 'f', 'd', true},
-    [W_DOWN] = {"mlp.down_proj.weight", 'd', 'f', true},
-    [B_Q] = {"self_attn.q_proj.bias", 0, 'q', false},
-    [B_K] = {"self_attn.k_proj.bias", 0, 'k', false},
-    [B_V] = {"self_attn.v_proj.bias", 0, 'k', false},
-    [B_O] = {"self_attn.o_proj.bias", 0, 'd', false},
-    [B_GATE] = {"mlp.gate_proj.bias", 0, 'f', false},
-    [B_UP] = {"mlp.up_proj.bias", 0, 'f', false},
-    [B_DOWN] = {"mlp.down_proj.bias", 0, 'd', false},
+    [W_NORM_ATTN] = {"input_layernorm.weight", true},
+    [W_Q] = {"self_attn.q_proj.weight", true},
+    [W_K] = {"self_attn.k_proj.weight", true},
+    [W_V] = {"self_attn.v_proj.weight", true},
+    [W_O] = {"self_attn.o_proj.weight", true},
+    [W_NORM_FFN] = {"post_attention_layernorm.weight", true},
+    [W_GATE] = {"mlp.gate_proj.weight", true},
+    [W_UP] = {"mlp.up_proj.weight", true},
+    [W_DOWN] = {"mlp.down_proj.weight", true},
+    [B_Q] = {"self_attn.q_proj.bias", false},
+    [B_K] = {"self_attn.k_proj.bias", false},
+    [B_V] = {"self_attn.v_proj.bias", false},
+    [B_O] = {"self_attn.o_proj.bias", false},
+    [B_GATE] = {"mlp.gate_proj.bias", false},
+    [B_UP] = {"mlp.up_proj.bias", false},
+    [B_DOWN] = {"mlp.down_proj.bias", false},
 };
 
 struct rs_network {
@@ -58,37 +57,27 @@ struct rs_network {
     size_t scratch_size;
 };
 
-static uint64_t letter(const rs_config *c, char l)
-{
-    return l == 'd' ? c->d : l == 'f' ? c->f : l == 'q' ? c->n_q * c->h : l == 'k' ? c->n_kv * c->h : l == 'V' ? c->V : 1;
-}
-
 // Finds a tensor and checks its shape; *t = NULL when it is absent and not required.
-static rs_status find(const rs_network *n, const char *name, char rows, char cols, bool required, const rs_tensor **t, rs_error *e)
+static rs_status find(const rs_network *n, const char *name, bool required, const rs_tensor **t, rs_error *e)
 {
     *t = rs_mapped_find(n->m, name);
     if (*t == NULL) return required ? rs_fail(e, RS_E_TENSOR, "%s: not in the file", name) : RS_OK;
-    uint64_t r, k;
-    rs_weights_shape(*t, &r, &k);
-    if ((*t)->n_dims != (rows != 0 ? 2 : 1) || r != letter(&n->c, rows) || k != letter(&n->c, cols))
-        return rs_fail(e, RS_E_TENSOR, "%s: shape does not fit config.json (%llu x %llu, expected %llu x %llu)", name, (unsigned long long)r, (unsigned long long)k,
-                       (unsigned long long)letter(&n->c, rows), (unsigned long long)letter(&n->c, cols));
-    return RS_OK;
+    return rs_plan_shape(*t, &n->c, e);
 }
 
 static rs_status find_layer(const rs_network *n, uint64_t i, int w, const rs_tensor **t, rs_error *e)
 {
     char name[RS_MAX_NAME + 1];
     snprintf(name, sizeof name, "model.layers.%llu.%s", (unsigned long long)i, layer_tensors[w].name);
-    return find(n, name, layer_tensors[w].rows, layer_tensors[w].cols, layer_tensors[w].required, t, e);
+    return find(n, name, layer_tensors[w].required, t, e);
 }
 
 static rs_status check_tensors(rs_network *n, rs_error *e)
 {
-    RS_TRY(find(n, "model.embed_tokens.weight", 'V', 'd', true, &n->embed, e));
-    RS_TRY(find(n, "lm_head.weight", 'V', 'd', !n->c.tied, &n->head, e));
+    RS_TRY(find(n, "model.embed_tokens.weight", true, &n->embed, e));
+    RS_TRY(find(n, "lm_head.weight", !n->c.tied, &n->head, e));
     if (n->head == NULL) n->head = n->embed;
-    RS_TRY(find(n, "model.norm.weight", 0, 'd', true, &n->norm, e));
+    RS_TRY(find(n, "model.norm.weight", true, &n->norm, e));
     for (uint64_t i = 0; i < n->c.L; i++)
         for (int w = 0; w < W_COUNT; w++) {
             const rs_tensor *t;
@@ -109,6 +98,15 @@ static rs_status open_rope(rs_network *n, rs_error *e)
     return RS_OK;
 }
 
+// The matrix of an online rotation of size n, NULL where the plan has none.
+static rs_status open_online(const rs_online *entry, const char *what, uint64_t n, rs_hadamard **H, rs_error *e)
+{
+    if (!entry->on) return RS_OK;
+    if (entry->n != n) return rs_fail(e, RS_E_TENSOR, "%s: size %llu, the model needs %llu", what, (unsigned long long)entry->n, (unsigned long long)n);
+    rs_status s = rs_plan_hadamard(entry, H, e);
+    return s == RS_OK ? RS_OK : rs_error_prefix(e, s, "%s", what);
+}
+
 static rs_status open_network(rs_network *n, rs_error *e)
 {
     const rs_head *head = rs_mapped_head(n->m);
@@ -119,8 +117,8 @@ static rs_status open_network(rs_network *n, rs_error *e)
     RS_TRY(rs_config_parse(&n->c, json, len, e));
     if (n->c.L != head->layers) return rs_fail(e, RS_E_TENSOR, "config.json: %llu layers, HEAD says %llu", (unsigned long long)n->c.L, (unsigned long long)head->layers);
     RS_TRY(check_tensors(n, e));
-    if (head->plan.r3.on) RS_TRY(rs_plan_hadamard(&head->plan.r3, "r3", n->c.h, &n->r3, e));
-    if (head->plan.r4.on) RS_TRY(rs_plan_hadamard(&head->plan.r4, "r4", n->c.f, &n->r4, e));
+    RS_TRY(open_online(&head->plan.r3, "r3", n->c.h, &n->r3, e));
+    RS_TRY(open_online(&head->plan.r4, "r4", n->c.f, &n->r4, e));
     n->shape = (rs_decoder_shape){.d = n->c.d, .f = n->c.f, .h = n->c.h, .n_q = n->c.n_q, .n_kv = n->c.n_kv, .eps = (float)n->c.norm_eps, .r3 = n->r3, .r4 = n->r4};
     n->norm_gamma = malloc((size_t)n->c.d * sizeof(float));
     if (n->norm_gamma == NULL) return rs_fail(e, RS_E_NOMEM, "final norm");
