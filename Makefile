@@ -51,7 +51,7 @@ BENCHES := $(BENCH_SRC:tests/%.c=$(B)/tests/%)
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o) $(CUDA_SRC:%.cu=$(B)/%.cu.o)
 COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 
-.PHONY: all deps demo check check-san check-long bench install clean help tests FORCE
+.PHONY: all oracle-venv deps demo check check-san check-long bench install clean help tests FORCE
 .SECONDARY:
 all: $(TOOLS) $(if $(PLAIN),build/bin)
 
@@ -111,6 +111,9 @@ bench: $(BENCHES) all
 demo: deps
 	@$(MAKE) all
 	@B=$(abspath $(B)) bash samples/demo.sh
+
+oracle-venv:
+	@sh tests/oracle-venv.sh
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1
