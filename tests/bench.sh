@@ -1,0 +1,162 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Measures what the README states. Needs $B (build folder); MODEL (GGUF, safetensors or directory) and TEXT, by default those in $RS_SHARED or ../shared.
+# Arguments or PARTS="..." name parts: fp llama fuse seeds reference residual memory fuse-speed eval-speed io kernels. Each prints: what, measured, wanted.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+export PATH="$B/bin:$PATH" LC_ALL=C
+shared=${RS_SHARED:-../shared}
+model=${MODEL:-$shared/data/SmolLM2-135M-Instruct.Q4_1.gguf}
+text=${TEXT:-$shared/data/wiki.test.raw}
+calib=${CALIB:-$shared/data/wiki.valid.txt}
+python=${RS_PYTHON:-${XDG_CACHE_HOME:-$HOME/.cache}/respin-oracle/bin/python}
+reference=$shared/reference/respin_ref.py
+dir=${BENCH_DIR:-build/bench}
+mkdir -p "$dir"
+[ -e "$model" ] && [ -e "$text" ] || { echo "SKIP bench: no model or text; give MODEL= and TEXT="; exit 0; }
+
+row() { printf '%-66s %-34s %s\n' "$1" "$2" "$3"; }
+field() { sed -n "s/.*\"$1\": \([-0-9.e+]*\).*/\1/p" | head -1; }
+ratio() { awk -v a="$1" -v b="$2" 'BEGIN { printf "%.3f", a / b }'; }
+seconds() { # best of N runs of a command: N COMMAND...
+    local n=$1 best=999999 t0 t1
+    shift
+    for _ in $(seq "$n"); do
+        t0=$(date +%s%N)
+        eval "$*" >/dev/null 2>&1 || { echo failed; return; }
+        t1=$(date +%s%N)
+        best=$(awk -v b=$best -v t=$((t1 - t0)) 'BEGIN { t /= 1e9; print t < b ? t : b }')
+    done
+    echo "$best"
+}
+peak() { /usr/bin/time -f %M "$@" 2>&1 >/dev/null | tail -1; } # KiB
+ready() { [ -e "$dir/model.rsq" ] || rs-import -q "$model" -o "$dir/model.rsq"; }
+oracle() { [ -x "$python" ] && [ -e "$reference" ]; }
+perplexity() { rs-eval -q --json --text "$text" "$@" | field perplexity; }
+
+part_fp() {
+    ready
+    row "full precision, 24 windows of 1024, perplexity" "$(perplexity "$dir/model.rsq" --windows 24)" "23.1709 +- 0.05 %"
+}
+
+part_llama() {
+    ready
+    row "first 1024 tokens, mean NLL" "$(rs-eval -q --json --windows 1 --text "$text" "$dir/model.rsq" | field nll)" "2.6138 +- 0.002"
+    if [ -x "$python" ] && "$python" -c 'import llama_cpp' 2>/dev/null; then
+        row "  the same, llama.cpp (8-bit activations)" "$("$python" tests/oracle/llama_nll.py "$model" "$text" 1024)" "for comparison"
+    fi
+}
+
+part_fuse() {
+    ready
+    for seed in 1 2 3; do
+        rs-fuse -q --seed $seed "$dir/model.rsq" -o "$dir/fused.rsq"
+        row "rs-fuse --seed $seed, relative logits error" "$(rs-verify --json --tol 1 "$dir/fused.rsq" --against "$dir/model.rsq" --text "$text" | field logits_rel)" "<= 1e-5"
+    done
+}
+
+part_seeds() {
+    ready
+    local sum=0 p
+    for seed in 1 2 3 4 5; do
+        rs-fuse -q --seed $seed "$dir/model.rsq" | rs-pack -q --w-bits 16 --a-bits 4 --kv-bits 4 -o "$dir/a4.rsq"
+        p=$(perplexity "$dir/a4.rsq" --windows 12)
+        row "  seed $seed, W16A4KV4, 12 windows of 1024" "$p" ""
+        sum=$(awk -v s=$sum -v p="$p" 'BEGIN { print s + p }')
+    done
+    row "QuaRot form, W16A4KV4, mean of 5 seeds" "$(awk -v s=$sum 'BEGIN { printf "%.3f", s / 5 }')" "46 +- 5 %"
+    rs-pack -q --w-bits 16 --a-bits 4 --kv-bits 4 "$dir/model.rsq" -o "$dir/a4.rsq"
+    row "unrotated, W16A4KV4" "$(perplexity "$dir/a4.rsq" --windows 12)" "above 1000 (18669 in PyTorch)"
+}
+
+part_reference() { # the same rotations as the reference, learned by it in a few steps
+    oracle || { row "same rotations as the reference" "SKIP: no PyTorch or reference" ""; return; }
+    ready
+    local steps=${STEPS:-6} base ours theirs w
+    [ -e "$dir/R.pt" ] || "$python" "$reference" learn "$model" "$calib" --mode dense --steps "$steps" -o "$dir/R.pt" >"$dir/learn.log" 2>&1
+    base=$(rs-verify --json "$dir/model.rsq" | sed -n 's/.*"tensor_digest": "\([0-9a-f]*\)".*/\1/p')
+    "$python" tests/oracle/rot_from_torch.py "$dir/R.pt" --base "$base" -o "$dir/rot.rsq"
+    rs-fuse -q -R "$dir/rot.rsq" "$dir/model.rsq" -o "$dir/dense.rsq"
+    for w in 16 4; do
+        rs-pack -q --w-bits $w --rest keep --a-bits 4 --kv-bits 4 "$dir/dense.rsq" -o "$dir/p.rsq"
+        ours=$(perplexity "$dir/p.rsq" --windows 12)
+        theirs=$("$python" "$reference" eval "$model" "$text" --rot "$dir/R.pt" --residual full --w $w --a 4 --kv 4 --windows 12 | sed -n 's/^perplexity \([0-9.]*\).*/\1/p')
+        row "reference's rotations, W${w}A4KV4: ours / respin_ref.py" "$ours / $theirs = $(ratio "$ours" "$theirs")" "1 +- 0.01"
+    done
+}
+
+part_residual() { # random near-identity layer-wise rotations
+    ready
+    [ -x "$python" ] || { row "junctions of a random layer-wise set" "SKIP: no numpy" ""; return; }
+    local base d
+    base=$(rs-verify --json "$dir/model.rsq" | sed -n 's/.*"tensor_digest": "\([0-9a-f]*\)".*/\1/p')
+    d=${D:-576}
+    [ -e "$dir/random.rsq" ] || "$python" tests/oracle/random_rotations.py --like "$dir/model.rsq" --base "$base" --seed 1 -o "$dir/random.rsq"
+    [ -e "$dir/layerwise.rsq" ] || rs-fuse -q -R "$dir/random.rsq" "$dir/model.rsq" -o "$dir/layerwise.rsq"
+    row "rs-fuse -R, dense junctions, relative logits error" "$(rs-verify --json --tol 1 "$dir/layerwise.rsq" --against "$dir/model.rsq" --text "$text" | field logits_rel)" "<= 1e-5"
+    for r in 0 2 8 32 "$d"; do
+        rs-residual -q -R "$dir/random.rsq" --rank "$r" "$dir/layerwise.rsq" -o "$dir/exact.rsq"
+        row "rs-residual exact, rank $r" "$(rs-verify --json --tol 1 "$dir/exact.rsq" --against "$dir/model.rsq" --text "$text" | field logits_rel)" "<= 1e-5"
+    done
+    rs-residual -q --paper -R "$dir/random.rsq" --rank "$d" "$dir/layerwise.rsq" -o "$dir/paper.rsq"
+    row "rs-residual --paper, rank $d" "$(rs-verify --json --tol 1 "$dir/paper.rsq" --against "$dir/model.rsq" --text "$text" | field logits_rel)" "<= 1e-5"
+}
+
+part_memory() { # a synthetic model and one four times deeper, through the whole pipe
+    local largest limit
+    for L in 8 32; do
+        [ -e "$dir/deep$L" ] || "${python}" tests/oracle/synthetic.py "$dir/deep$L" --layers $L
+        rs-import -q "$dir/deep$L" -o "$dir/deep$L.rsq"
+        rs-pack -q --w-bits 16 "$dir/deep$L.rsq" | cat >"$dir/deep$L.copy"
+        row "$L layers: rs-fuse peak MiB" "$(($(peak rs-fuse -q --seed 1 "$dir/deep$L.rsq" -o "$dir/deep.fused") / 1024))" "$(limit "$dir/deep$L.rsq")"
+        "$python" tests/oracle/random_rotations.py --like "$dir/deep$L.rsq" --seed 1 -o "$dir/deep.rot"
+        row "$L layers: rs-fuse -R peak MiB" "$(($(peak rs-fuse -q -R "$dir/deep.rot" "$dir/deep$L.rsq" -o "$dir/deep.fused") / 1024))" ""
+        row "$L layers: rs-residual --rank 32 peak MiB" "$(($(peak rs-residual -q -R "$dir/deep.rot" --rank 32 "$dir/deep.fused" -o "$dir/deep.resid") / 1024))" ""
+        row "$L layers: rs-pack --w-bits 4 peak MiB" "$(($(peak rs-pack -q --w-bits 4 "$dir/deep.resid" -o "$dir/deep.packed") / 1024))" ""
+    done
+    rm -f "$dir"/deep*.copy "$dir"/deep.*
+}
+limit() { # 64 MiB + 3 x the largest tensor in f32
+    rs-import --dry-run --json "${1%.rsq}" | "$python" -c '
+import json, sys, math
+big = max(math.prod(t["shape"]) * 4 for t in json.load(sys.stdin)["tensors"])
+print("<= %d MiB" % (64 + 3 * big / 2**20))'
+}
+
+part_fuse-speed() {
+    ready
+    [ -e "$dir/random.rsq" ] || part_residual >/dev/null
+    "$B/tests/bench_fuse" "$dir/model.rsq" "$dir/random.rsq"
+}
+
+part_eval-speed() {
+    oracle || { row "rs-eval against PyTorch" "SKIP: no PyTorch or reference" ""; return; }
+    ready
+    local ours theirs
+    ours=$(rs-eval -q --json --windows 4 --text "$text" "$dir/model.rsq" | field tokens_per_s)
+    theirs=$("$python" "$reference" ppl "$model" "$text" --windows 4 | sed -n 's/.*, \([0-9]*\) tokens.s).*/\1/p')
+    row "rs-eval / PyTorch reference, tokens/s, 4 windows of 1024" "$ours / $theirs = $(ratio "$ours" "$theirs")" ">= 1.5"
+}
+
+part_io() {
+    ready
+    local f=$dir/model.rsq st=$dir/model.safetensors cat xxh t
+    cat=$(seconds 5 "cat $f")
+    xxh=$("$B/tests/bench_hash" "$f")
+    t=$(seconds 5 "rs-verify -q -j1 $f")
+    row "full verify: (cat + XXH3) / rs-verify seconds" "($cat + $xxh) / $t = $(ratio "$(awk -v a="$cat" -v b="$xxh" 'BEGIN{print a+b}')" "$t")" ">= 0.6"
+    t=$(seconds 5 "rs-verify -q --quick $f")
+    row "quick verify: (cat + XXH3) / rs-verify --quick seconds" "($cat + $xxh) / $t = $(ratio "$(awk -v a="$cat" -v b="$xxh" 'BEGIN{print a+b}')" "$t")" ">= 0.6"
+    if [ -x "$python" ]; then
+        [ -e "$st" ] || "$python" tests/oracle/synthetic.py "$dir/st" --layers 8
+        cat=$(seconds 5 "cat $dir/st/model.safetensors")
+        xxh=$("$B/tests/bench_hash" "$dir/st/model.safetensors")
+        t=$(seconds 5 "rs-import -q $dir/st -o /dev/null")
+        row "import of f16 safetensors: (cat + XXH3) / rs-import seconds" "($cat + $xxh) / $t = $(ratio "$(awk -v a="$cat" -v b="$xxh" 'BEGIN{print a+b}')" "$t")" ">= 0.6"
+    fi
+}
+
+part_kernels() { "$B/tests/bench_kernels"; }
+
+parts=${*:-${PARTS:-fp llama fuse seeds reference residual memory fuse-speed eval-speed io kernels}}
+for p in $parts; do "part_$p"; done
