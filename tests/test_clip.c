@@ -39,7 +39,9 @@ static void errors(void)
             for (size_t j = 0; j < lengths[l]; j++) w[j] = heavy();
             float s = 0.013f * (float)bits;
             double want = exact_error(bits, lengths[l], w, s), got = rs_clip_error("reference", bits, lengths[l], w, s);
-            CHECKF(fabs(got - want) <= 4e-6 * want, "error of %zu values at %d bits: %.9g, exact %.9g", lengths[l], bits, got, want);
+            // w / s is rounded to fp32, 2^(bits-25) at most, before the code is subtracted: that much, to first order, beside the power's own error
+            double rounding = (double)lengths[l] * 2.4 * ldexp(1, bits - 25) * pow((double)s, 2.4);
+            CHECKF(fabs(got - want) <= 4e-6 * want + rounding, "error of %zu values at %d bits: %.9g, exact %.9g", lengths[l], bits, got, want);
             CHECKF(got == rs_clip_error("avx2", bits, lengths[l], w, s) && got == rs_clip_error("avx512", bits, lengths[l], w, s) && got == rs_clip_error(NULL, bits, lengths[l], w, s),
                    "%zu values at %d bits: instruction sets differ", lengths[l], bits);
         }
@@ -70,7 +72,7 @@ static void choice(void)
             float s = rs_clip_span(&clip, 576, w, codes, &err);
             double reached = exact_error(bits, 576, w, s);
             CHECKF(reached <= best * (1 + 1e-5), "%d bits%s: error %.9g, best of the grid %.9g", bits, half ? " f16" : "", reached, best);
-            CHECKF(fabs(err - reached) <= 4e-6 * reached, "%d bits: reported error", bits);
+            CHECKF(fabs(err - reached) <= 4e-6 * reached + 576 * 2.4 * ldexp(1, bits - 25) * pow((double)s, 2.4), "%d bits: reported error", bits);
             for (size_t j = 0; j < 576; j++) {
                 double c = (double)rintf(w[j] / s), hi = (1 << (bits - 1)) - 1;
                 c = c > hi ? hi : c < -hi - 1 ? -hi - 1 : c;
