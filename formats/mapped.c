@@ -8,6 +8,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +19,8 @@
 
 // Payload bytes after which the verified part of a mapping is let go.
 #define RELEASE (UINT64_C(64) << 20)
+
+struct guarded;
 
 typedef struct item {
     rs_tensor tensor; // first: rs_mapped_payload comes back from it
@@ -41,6 +45,7 @@ struct rs_mapped {
     int fd;
     const uint8_t *base;
     uint64_t size;
+    struct guarded *guard; // NULL: not mapped, or too many mappings at once
     list tensors, files, stats;
     uint32_t *slot; // open addressing over names of tensors: index + 1
     size_t cap;
@@ -139,6 +144,47 @@ static rs_status index_names(rs_mapped *m, rs_error *e)
 
 // ---- where the bytes lie
 
+// Mappings that the handler of SIGBUS knows; a slot whose base is 0 is free.
+#define MAX_GUARDED 16
+static struct guarded {
+    atomic_uintptr_t base;
+    atomic_size_t size;
+    atomic_bool lost;
+} guarded[MAX_GUARDED];
+
+// Lays a page of zeros over one that is gone, so that the access can go on.
+static void on_bus_error(int sig, siginfo_t *info, void *context)
+{
+    (void)context;
+    uintptr_t at = (uintptr_t)info->si_addr, page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    for (int i = 0; i < MAX_GUARDED; i++) {
+        uintptr_t base = atomic_load(&guarded[i].base);
+        if (base == 0 || at < base || at - base >= atomic_load(&guarded[i].size)) continue;
+        atomic_store(&guarded[i].lost, true);
+        if (mmap((void *)(at / page * page), page, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED) return;
+    }
+    signal(sig, SIG_DFL); // not ours: the access is repeated and ends the process
+}
+
+void rs_mapped_guard(void)
+{
+    struct sigaction action = {.sa_sigaction = on_bus_error, .sa_flags = SA_SIGINFO};
+    sigemptyset(&action.sa_mask);
+    sigaction(SIGBUS, &action, NULL);
+}
+
+static struct guarded *guard(const uint8_t *base, uint64_t size)
+{
+    for (int i = 0; i < MAX_GUARDED; i++) {
+        uintptr_t empty = 0;
+        if (atomic_load(&guarded[i].size) != 0 || !atomic_compare_exchange_strong(&guarded[i].base, &empty, (uintptr_t)base)) continue;
+        atomic_store(&guarded[i].lost, false);
+        atomic_store(&guarded[i].size, (size_t)size);
+        return &guarded[i];
+    }
+    return NULL;
+}
+
 static rs_status map_file(rs_mapped *m, rs_error *e)
 {
     struct stat st;
@@ -148,7 +194,14 @@ static rs_status map_file(rs_mapped *m, rs_error *e)
     void *p = mmap(NULL, (size_t)m->size, PROT_READ, MAP_SHARED, m->fd, 0);
     if (p == MAP_FAILED) return rs_fail(e, RS_E_READ, "mmap: %s", strerror(errno));
     m->base = p;
+    m->guard = guard(m->base, m->size);
     return RS_OK;
+}
+
+rs_status rs_mapped_check(const rs_mapped *m, rs_error *e)
+{
+    if (m->guard == NULL || !atomic_load(&m->guard->lost)) return RS_OK;
+    return rs_fail(e, RS_E_READ, "the file was cut while it was in use");
 }
 
 // The file behind m->in, opened once more for the mapping; it must still be the same one.
@@ -169,7 +222,12 @@ static rs_status verify_mapping(rs_mapped *m, rs_error *e)
     RS_TRY(map_file(m, e));
     if (m->base != NULL) madvise((void *)(uintptr_t)m->base, (size_t)m->size, MADV_SEQUENTIAL);
     RS_TRY(rs_reader_open_view(&m->reader, m->base != NULL ? m->base : (const uint8_t *)"", m->size, e));
-    RS_TRY(walk(m, e));
+    rs_status st = walk(m, e);
+    if (m->guard != NULL && atomic_load(&m->guard->lost)) {
+        if (e != NULL) *e = (rs_error){0}; // zeros in place of bytes: what they looked like is of no interest
+        return rs_fail(e, RS_E_TRUNC, "the file was cut while it was read");
+    }
+    RS_TRY(st);
     madvise((void *)(uintptr_t)m->base, (size_t)m->size, MADV_NORMAL);
     return RS_OK;
 }
@@ -245,6 +303,10 @@ static void free_list(list *l)
 void rs_mapped_close(rs_mapped *m)
 {
     if (m == NULL) return;
+    if (m->guard != NULL) {
+        atomic_store(&m->guard->size, 0);
+        atomic_store(&m->guard->base, 0);
+    }
     if (m->base != NULL) munmap((void *)(uintptr_t)m->base, (size_t)m->size);
     if (m->fd >= 0) close(m->fd);
     rs_reader_free(m->reader);

@@ -31,6 +31,11 @@ const uint8_t *rs_mapped_file(const rs_mapped *m, const char *name, size_t *len)
 // Number of statistics frames; the i-th with its payload.
 size_t rs_mapped_stats(const rs_mapped *m);
 const rs_stat_head *rs_mapped_stat(const rs_mapped *m, size_t i, const uint8_t **payload);
+// A file that is cut while it is mapped would end the process by SIGBUS. After this call (once, by tools) the bytes that are gone read as zeros instead, and
+// rs_mapped_check says so.
+void rs_mapped_guard(void);
+// E_READ if bytes of the mapping were gone when they were read: whatever was computed from it is worthless. To be asked before results are given out.
+RS_MUST_CHECK rs_status rs_mapped_check(const rs_mapped *m, rs_error *e);
 // NULL allowed.
 void rs_mapped_close(rs_mapped *m);
 

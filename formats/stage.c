@@ -117,12 +117,10 @@ static rs_status pass(rs_stage *s, uint64_t n, rs_error *e)
 
 rs_status rs_stage_copy(rs_stage *s, const rs_frame *f, rs_error *e)
 {
-    bool tensor = f->type == RS_FRAME_TENS;
-    if (tensor) RS_TRY(rs_writer_tensor_begin(s->writer, f->tensor, e));
-    else RS_TRY(rs_writer_copy_begin(s->writer, f->tag, f->meta, f->meta_len, f->payload_len, e));
+    RS_TRY(rs_writer_copy_begin(s->writer, f->tag, f->meta, f->meta_len, f->payload_len, e));
     RS_TRY(pass(s, f->payload_len, e));
     RS_TRY(rs_reader_finish_payload(s->reader, e)); // what is wrong on the way in is said before the frame is closed
-    return tensor ? rs_writer_tensor_end(s->writer, e) : rs_writer_copy_end(s->writer, e);
+    return rs_writer_copy_end(s->writer, e);
 }
 
 rs_status rs_stage_add_input(rs_stage *s, const rs_input_sum *sum, rs_error *e)

@@ -268,7 +268,7 @@ rs_status rs_writer_tensor(rs_writer *w, const rs_tensor *t, const void *payload
     return rs_writer_tensor_end(w, e);
 }
 
-// Judges a fILe or sTAT by its meta and finds its name and sum.
+// Judges a fILe, TENS or sTAT by its meta and finds its name and sum.
 static rs_status judge(rs_writer *w, rs_frame_type type, const uint8_t *meta, size_t meta_len, uint64_t payload_len, char name[RS_MAX_NAME + 1], rs_error *e)
 {
     rs_arena *a = rs_arena_new();
@@ -288,6 +288,11 @@ static rs_status judge(rs_writer *w, rs_frame_type type, const uint8_t *meta, si
         memcpy(name, r.stat.head.name, sizeof r.stat.head.name);
         w->sum = r.stat.sum;
         w->stat = r.stat.head;
+    } else if (st == RS_OK && type == RS_FRAME_TENS) {
+        r.tensor.payload_len = payload_len;
+        st = rs_census_tensor(w->census, &r.tensor, e);
+        memcpy(name, r.tensor.name, sizeof r.tensor.name);
+        w->tensor = r.tensor;
     }
     rs_arena_free(a);
     return st;
@@ -298,16 +303,18 @@ rs_status rs_writer_copy_begin(rs_writer *w, const char tag[5], const uint8_t *m
     char name[RS_MAX_NAME + 1];
     rs_frame_type type = rs_bytes_type(tag);
     RS_TRY(expect(w, false, true, e));
-    if (type != RS_FRAME_FILE && type != RS_FRAME_STAT && (type != RS_FRAME_UNKNOWN || !rs_bytes_ancillary(tag))) return rs_fail(e, RS_E_INTERNAL, "writer: a %s frame is not copied", tag);
+    if (type != RS_FRAME_FILE && type != RS_FRAME_STAT && type != RS_FRAME_TENS && (type != RS_FRAME_UNKNOWN || !rs_bytes_ancillary(tag))) return rs_fail(e, RS_E_INTERNAL, "writer: a %s frame is not copied", tag);
     RS_TRY(judge(w, type, meta, meta_len, payload_len, name, e));
     RS_TRY(ended(w, begin(w, tag, meta, meta_len, payload_len, type == RS_FRAME_UNKNOWN ? NULL : name, e)));
     if (type == RS_FRAME_STAT) rs_payload_watch(&w->payload, w->stat.parts, w->stat.n_parts);
+    if (type == RS_FRAME_TENS) rs_payload_watch_tensor(&w->payload, &w->tensor);
     return RS_OK;
 }
 
 rs_status rs_writer_copy_end(rs_writer *w, rs_error *e)
 {
     RS_TRY(expect(w, true, true, e));
+    if (w->type == RS_FRAME_TENS) return rs_writer_tensor_end(w, e);
     rs_status st = payload_whole(w, e);
     if (st == RS_OK && w->type != RS_FRAME_UNKNOWN && rs_payload_sum(&w->payload) != w->sum)
         st = rs_fail(e, RS_E_SUM, "payload: xxh3 %016" PRIx64 ", stored %016" PRIx64, rs_payload_sum(&w->payload), w->sum);

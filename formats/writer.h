@@ -24,7 +24,7 @@ RS_MUST_CHECK rs_status rs_writer_payload(rs_writer *w, const void *bytes, size_
 RS_MUST_CHECK rs_status rs_writer_tensor_end(rs_writer *w, rs_error *e);
 // Writes a statistics frame with its payload (s->payload_len bytes).
 RS_MUST_CHECK rs_status rs_writer_stat(rs_writer *w, const rs_stat_head *s, const void *payload, rs_error *e);
-// Copies a frame of another stream (FILE, STAT, UNKNOWN) as it is: canonical meta bytes and payload.
+// Copies a frame of another stream (FILE, TENS, STAT, UNKNOWN) as it is: canonical meta bytes, ancillary keys among them, and payload. A TSUM follows TENS by itself.
 RS_MUST_CHECK rs_status rs_writer_copy(rs_writer *w, const char tag[5], const uint8_t *meta, size_t meta_len, const void *payload, size_t payload_len, rs_error *e);
 // The same in pieces: begin, rs_writer_payload, end (which compares the payload with the sum that the meta names: E_SUM).
 RS_MUST_CHECK rs_status rs_writer_copy_begin(rs_writer *w, const char tag[5], const uint8_t *meta, size_t meta_len, uint64_t payload_len, rs_error *e);

@@ -116,10 +116,26 @@ static void refusals(uint8_t *bytes, size_t len)
     bytes[len / 2] ^= 1;
 }
 
+// A file that is cut while it is mapped: zeros and an error in place of a signal.
+static void cut_while_mapped(const uint8_t *bytes, size_t len)
+{
+    rs_error e = {0};
+    rs_mapped *m;
+    CHECK(write_bytes(file, bytes, len) && rs_mapped_open(&m, file, &e) == RS_OK);
+    const rs_tensor *t = rs_mapped_tensor(m, 3);
+    CHECK(rs_mapped_check(m, &e) == RS_OK && truncate(file, 0) == 0);
+    const uint8_t *p = rs_mapped_payload(m, t);
+    unsigned sum = 0;
+    for (uint64_t i = 0; i < t->payload_len; i++) sum += p[i];
+    CHECK(sum == 0 && rs_mapped_check(m, &e) == RS_E_READ);
+    rs_mapped_close(m);
+}
+
 int main(void)
 {
     size_t len;
     rs_head head = stream_head();
+    rs_mapped_guard();
     snprintf(folder, sizeof folder, "/tmp/test_mapped.XXXXXX");
     if (!CHECK(mkdtemp(folder) != NULL)) return check_report();
     snprintf(file, sizeof file, "%s/a.rsq", folder);
@@ -131,6 +147,7 @@ int main(void)
         pipes(bytes, len);
         standard_input(bytes, len);
         refusals(bytes, len);
+        cut_while_mapped(bytes, len);
         free(bytes);
     }
     unlink(file);
