@@ -54,7 +54,8 @@ static rs_status read_sizes(const rs_gguf *g, sizes *s, rs_error *e)
     if (n != s->h) return rs_fail(e, RS_E_IMPORT, "heads of %" PRIu64 " for keys and %" PRIu64 " for values are not supported", s->h, n);
     RS_TRY(rs_gguf_uint(g, "llama.rope.dimension_count", 2, MAX_SIZE, s->h, &n, e));
     if (n != s->h) return rs_fail(e, RS_E_IMPORT, "RoPE on %" PRIu64 " of %" PRIu64 " dimensions of a head is not supported", n, s->h);
-    RS_TRY(rs_gguf_uint(g, "llama.expert_count", 0, 0, 0, &n, e));
+    RS_TRY(rs_gguf_uint(g, "llama.expert_count", 0, UINT64_MAX, 0, &n, e));
+    if (n != 0) return rs_fail(e, RS_E_IMPORT, "a model of %" PRIu64 " experts is not supported", n);
     const rs_gguf_tensor *embed = rs_gguf_config_tensor(g, "token_embd.weight");
     if (embed == NULL || embed->n_dims != 2) return rs_fail(e, RS_E_IMPORT, "tensor token_embd.weight is missing or no matrix");
     s->V = embed->shape[0];

@@ -30,6 +30,7 @@ struct options {
     rs_source_options source;
     const char *path;
     bool dry_run;
+    bool writing; // from here on E_WRITE is about the output
 };
 
 enum { OPT_CONFIG = 1, OPT_TOKENIZER, OPT_NO_TOKENIZER, OPT_LENIENT, OPT_DRY_RUN };
@@ -85,6 +86,11 @@ static void print_row(rs_text_buffer *b, const rs_tensor *t, const char *type, b
     free(dims.p);
 }
 
+static uint64_t mebibytes(uint64_t bytes)
+{
+    return (bytes >> 20) + ((bytes & 0xfffff) != 0);
+}
+
 static rs_status list(const struct options *o, const rs_import *m, rs_error *e)
 {
     rs_text_buffer b = {0};
@@ -106,7 +112,7 @@ static rs_status list(const struct options *o, const rs_import *m, rs_error *e)
                              rs_import_count(m), bytes, stage, stage, stage, eval, DRY_RUN_CTX);
     else
         rs_text_buffer_print(&b, "%s: %" PRIu64 " tensors, %" PRIu64 " bytes\nmemory: rs-fuse, rs-residual, rs-pack %" PRIu64 " MiB; rs-eval --ctx %u %" PRIu64 " MiB\n", m->source.model, rs_import_count(m), bytes,
-                             stage >> 20, DRY_RUN_CTX, eval >> 20);
+                             mebibytes(stage), DRY_RUN_CTX, mebibytes(eval));
     rs_status s = b.failed ? rs_fail(e, RS_E_NOMEM, "no memory for the list") : RS_OK;
     if (s == RS_OK && fwrite(b.p, 1, b.len, stdout) != b.len) s = rs_fail(e, RS_E_WRITE, "standard output");
     free(b.p);
@@ -151,11 +157,12 @@ static rs_status write_stream(const struct options *o, const rs_import *m, int a
     return status;
 }
 
-static rs_status run(const struct options *o, int argc, char **argv, rs_error *e)
+static rs_status run(struct options *o, int argc, char **argv, rs_error *e)
 {
     rs_import m;
     RS_TRY(rs_import_open(&m, o->path, &o->source, e));
     for (size_t i = 0; i < m.n_notes && o->cli.verbose > 0; i++) fprintf(stderr, "rs-import: %s: %s\n", o->path, m.note[i]);
+    o->writing = true;
     rs_status status = o->dry_run ? list(o, &m, e) : write_stream(o, &m, argc, argv, e);
     rs_import_close(&m);
     return status;
@@ -170,6 +177,6 @@ int main(int argc, char **argv)
     bool parsed = status == RS_OK;
     if (parsed) status = run(&o, argc, argv, &e);
     const char *file = strcmp(o.path == NULL ? "-" : o.path, "-") == 0 ? "standard input" : o.path;
-    if (status == RS_E_WRITE) file = o.cli.output != NULL ? o.cli.output : "standard output";
+    if (status == RS_E_WRITE && o.writing) file = o.cli.output != NULL ? o.cli.output : "standard output";
     return rs_cli_exit(&o.cli, status, parsed ? file : NULL, &e);
 }
