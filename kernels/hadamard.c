@@ -180,10 +180,12 @@ rs_hadamard *rs_hadamard_new_form(size_t n, size_t block, size_t k, rs_hadamard_
         return NULL;
     rs_hadamard *H = malloc(sizeof *H);
     int8_t *signs = malloc(k * k), *chi = malloc(F.q + 1);
-    if (H == NULL || signs == NULL || chi == NULL) {
+    float *columns = malloc(k * k * sizeof *columns);
+    if (H == NULL || signs == NULL || chi == NULL || columns == NULL) {
         free(H);
         free(signs);
         free(chi);
+        free(columns);
         return NULL;
     }
     signs[0] = 1;
@@ -192,7 +194,10 @@ rs_hadamard *rs_hadamard_new_form(size_t n, size_t block, size_t k, rs_hadamard_
         (build == RS_HADAMARD_PALEY1 ? paley1 : paley2)(&F, chi, signs);
     }
     free(chi);
-    *H = (rs_hadamard){.n = n, .block = block, .k = k, .pow2 = pow2, .build = build, .signs = signs, .scale = 1 / sqrt((double)block)};
+    for (size_t i = 0; i < k; i++)
+        for (size_t j = 0; j < k; j++)
+            columns[j * k + i] = signs[i * k + j];
+    *H = (rs_hadamard){.n = n, .block = block, .k = k, .pow2 = pow2, .build = build, .signs = signs, .columns = columns, .scale = 1 / sqrt((double)block)};
     return H;
 }
 
@@ -201,6 +206,7 @@ void rs_hadamard_free(rs_hadamard *H)
     if (H == NULL)
         return;
     free((void *)(uintptr_t)H->signs);
+    free((void *)(uintptr_t)H->columns);
     free(H);
 }
 

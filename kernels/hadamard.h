@@ -14,6 +14,7 @@ typedef struct rs_hadamard {
     size_t n, block, k, pow2;   // pow2 = 2^m
     rs_hadamard_build build;    // SYLVESTER: k = 1
     const int8_t *signs;        // k x k, +1 and -1, row-major; owned
+    const float *columns;       // the same signs column by column, as f32, for the fast kernels; owned
     double scale;               // 1 / sqrt(block), in fp64
 } rs_hadamard;
 

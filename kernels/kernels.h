@@ -16,7 +16,7 @@ typedef struct rs_quantizer {
 } rs_quantizer;
 
 typedef struct rs_kernels {
-    const char *name; // "reference", "avx2", "avx512"
+    const char *name; // "reference", "openblas", "avx2", "avx512"
 
     // Conversions of n values; to f16 and bf16 round to nearest even, NaN stays NaN, f16 overflow becomes infinity.
     void (*f16_to_f32)(size_t n, const uint16_t *x, float *y);
@@ -35,13 +35,14 @@ typedef struct rs_kernels {
     // Rotates pairs (x_i, x_{i+h/2}) of each head in place (half-split order): x [B, heads * h], leading dimension ld; cos, sin [B, h/2], row b for token b.
     void (*rope)(size_t B, size_t heads, size_t h, float *x, size_t ld, const float *cos, const float *sin);
     // Causal attention of one sequence: q [S, n_q * h], k and v [S, n_kv * h], out [S, n_q * h]; scale 1/sqrt(h); query head i uses KV head i / (n_q / n_kv).
+    // A NaN in k or v reaches every query after it, and may reach some before it.
     void (*attention)(size_t S, size_t n_q, size_t n_kv, size_t h, const float *q, const float *k, const float *v, float *out);
     // y = silu(gate) * up, n values; y may be gate or up.
     void (*silu_gate)(size_t n, const float *gate, const float *up, float *y);
     // x <- x H (transpose: x H^T) in place on B rows of H->n values, leading dimension ld.
     void (*hadamard)(const rs_hadamard *H, size_t B, float *x, size_t ld, bool transpose);
-    // Replaces each value by its quantised one, in place, on B rows of n values, leading dimension ld. Returns the number of rows that hold a NaN or infinity
-    // (such rows are left as they are): more than 0 is an E_VALUE for the caller. q->group must be 0 or divide n.
+    // Replaces each value by its quantised one, in place, on B rows of n values, leading dimension ld. Returns the number of rows that hold a NaN or infinity, or whose
+    // range overflows (such rows are left as they are): more than 0 is an E_VALUE for the caller. q->group must be 0 or divide n. A scale below FLT_MIN counts as 1, which gives zeros.
     size_t (*fake_quant)(const rs_quantizer *q, size_t B, size_t n, float *x, size_t ld);
     // nll[b] = logsumexp(logits[b]) - logits[b][target[b]], in fp64 sums; top[b] (NULL allowed) the index of the largest logit (lowest index wins).
     void (*cross_entropy)(size_t B, size_t V, const float *logits, size_t ld, const int32_t *target, double *nll, int32_t *top);

@@ -3,6 +3,9 @@
 #include <string.h>
 
 #include "kernels/cpu/ops.h"
+#include "kernels/cpu/pieces.h"
+#include "kernels/cpu/vec.h"
+#include "kernels/threads.h"
 
 static float from_bits(uint32_t u)
 {
@@ -73,3 +76,85 @@ void rs_convert_f32_to_bf16_plain(size_t n, const float *x, uint16_t *y)
     for (size_t i = 0; i < n; i++)
         y[i] = f32_to_bf16(x[i]);
 }
+
+#if defined(__x86_64__)
+
+struct convert {
+    size_t n;
+    const uint16_t *half;
+    float *single;
+};
+
+static RS_AVX2 void f16_to_f32_piece(void *context, size_t piece)
+{
+    const struct convert *c = context;
+    const size_t end = rs_pieces_min(c->n, (piece + 1) * RS_PIECE);
+    size_t i = piece * RS_PIECE;
+    for (; i + 8 <= end; i += 8)
+        v8_store(c->single + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(const void *)(c->half + i))));
+    rs_convert_f16_to_f32_plain(end - i, c->half + i, c->single + i);
+}
+
+static RS_AVX2 void bf16_to_f32_piece(void *context, size_t piece)
+{
+    const struct convert *c = context;
+    const size_t end = rs_pieces_min(c->n, (piece + 1) * RS_PIECE);
+    size_t i = piece * RS_PIECE;
+    for (; i + 8 <= end; i += 8)
+        v8_store(c->single + i, _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(const void *)(c->half + i))), 16)));
+    rs_convert_bf16_to_f32_plain(end - i, c->half + i, c->single + i);
+}
+
+void rs_convert_f16_to_f32_avx2(size_t n, const uint16_t *x, float *y)
+{
+    rs_threads_for(rs_pieces_count(n, RS_PIECE), f16_to_f32_piece, &(struct convert){n, x, y});
+}
+
+void rs_convert_bf16_to_f32_avx2(size_t n, const uint16_t *x, float *y)
+{
+    rs_threads_for(rs_pieces_count(n, RS_PIECE), bf16_to_f32_piece, &(struct convert){n, x, y});
+}
+
+struct narrow {
+    size_t n;
+    const float *single;
+    uint16_t *half;
+};
+
+static RS_AVX2 void f32_to_f16_piece(void *context, size_t piece)
+{
+    const struct narrow *c = context;
+    const size_t end = rs_pieces_min(c->n, (piece + 1) * RS_PIECE);
+    size_t i = piece * RS_PIECE;
+    for (; i + 8 <= end; i += 8)
+        _mm_storeu_si128((__m128i *)(void *)(c->half + i), _mm256_cvtps_ph(v8_load(c->single + i), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+    rs_convert_f32_to_f16_plain(end - i, c->single + i, c->half + i);
+}
+
+static RS_AVX2 void f32_to_bf16_piece(void *context, size_t piece)
+{
+    const struct narrow *c = context;
+    const size_t end = rs_pieces_min(c->n, (piece + 1) * RS_PIECE);
+    size_t i = piece * RS_PIECE;
+    for (; i + 8 <= end; i += 8) {
+        const v8 x = v8_load(c->single + i);
+        const __m256i u = _mm256_castps_si256(x), up = _mm256_srli_epi32(u, 16);
+        const __m256i even = _mm256_add_epi32(_mm256_set1_epi32(0x7fff), _mm256_and_si256(up, _mm256_set1_epi32(1)));
+        const __m256i rounded = _mm256_srli_epi32(_mm256_add_epi32(u, even), 16), quiet = _mm256_or_si256(up, _mm256_set1_epi32(0x40));
+        const __m256i y = _mm256_blendv_epi8(rounded, quiet, _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q)));
+        _mm_storeu_si128((__m128i *)(void *)(c->half + i), _mm_packus_epi32(_mm256_castsi256_si128(y), _mm256_extracti128_si256(y, 1)));
+    }
+    rs_convert_f32_to_bf16_plain(end - i, c->single + i, c->half + i);
+}
+
+void rs_convert_f32_to_f16_avx2(size_t n, const float *x, uint16_t *y)
+{
+    rs_threads_for(rs_pieces_count(n, RS_PIECE), f32_to_f16_piece, &(struct narrow){n, x, y});
+}
+
+void rs_convert_f32_to_bf16_avx2(size_t n, const float *x, uint16_t *y)
+{
+    rs_threads_for(rs_pieces_count(n, RS_PIECE), f32_to_bf16_piece, &(struct narrow){n, x, y});
+}
+
+#endif

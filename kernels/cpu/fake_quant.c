@@ -2,8 +2,12 @@
 // Fake quantisation (design of the grids: kernels.h): divide, round half to even, add the zero point, clamp, and back; every path gives the same bits.
 #include <float.h>
 #include <math.h>
+#include <stdatomic.h>
 
 #include "kernels/cpu/ops.h"
+#include "kernels/cpu/pieces.h"
+#include "kernels/cpu/vec.h"
+#include "kernels/threads.h"
 
 static float clamp(float c, float lo, float hi)
 {
@@ -68,3 +72,72 @@ size_t rs_fake_quant_plain(const rs_quantizer *q, size_t B, size_t n, float *x, 
     }
     return bad;
 }
+
+#if defined(__x86_64__)
+
+static RS_AVX2 bool range_avx2(size_t n, const float *x, float *lo, float *hi)
+{
+    v8 low = v8_set(0), high = low, strange = low;
+    size_t i = 0;
+    for (; i < n; i += 8) {
+        const v8 v = i + 8 <= n ? v8_load(x + i) : v8_load_part(x + i, n - i);
+        low = v8_min(v, low);
+        high = v8_max(v, high);
+        strange = _mm256_or_ps(strange, _mm256_cmp_ps(v, v, _CMP_UNORD_Q));
+    }
+    *lo = 0 - v8_max_of(v8_sub(v8_set(0), low));
+    *hi = v8_max_of(high);
+    return _mm256_movemask_ps(strange) == 0 && *hi - *lo <= FLT_MAX;
+}
+
+static inline __attribute__((always_inline)) RS_AVX2 v8 quantise_v8(v8 x, v8 scale, v8 zero, v8 first, v8 last)
+{
+    const v8 code = v8_min(last, v8_max(first, v8_add(v8_round(v8_div(x, scale)), zero)));
+    return v8_mul(scale, v8_sub(code, zero));
+}
+
+static RS_AVX2 void quantise_avx2(size_t n, float *x, struct grid g)
+{
+    const v8 scale = v8_set(g.scale), zero = v8_set(g.zero), first = v8_set(g.first), last = v8_set(g.last);
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        v8_store(x + i, quantise_v8(v8_load(x + i), scale, zero, first, last));
+    if (i < n)
+        v8_store_part(x + i, quantise_v8(v8_load_part(x + i, n - i), scale, zero, first, last), n - i);
+}
+
+struct rows {
+    const rs_quantizer *q;
+    size_t B, n, ld, rows;
+    float *x;
+    atomic_size_t bad;
+};
+
+static void rows_piece(void *context, size_t piece)
+{
+    struct rows *r = context;
+    const size_t group = r->q->group != 0 ? r->q->group : r->n, end = rs_pieces_min(r->B, (piece + 1) * r->rows);
+    for (size_t b = piece * r->rows; b < end; b++) {
+        float lo, hi, *x = r->x + b * r->ld;
+        if (!range_avx2(r->n, x, &lo, &hi)) {
+            atomic_fetch_add(&r->bad, 1);
+            continue;
+        }
+        for (size_t i = 0; i < r->n; i += group) {
+            if (group != r->n)
+                range_avx2(group, x + i, &lo, &hi);
+            quantise_avx2(group, x + i, grid(r->q, lo, hi));
+        }
+    }
+}
+
+size_t rs_fake_quant_avx2(const rs_quantizer *q, size_t B, size_t n, float *x, size_t ld)
+{
+    struct rows r = {.q = q, .B = B, .n = n, .ld = ld, .rows = rs_pieces_rows(n), .x = x};
+    if (q->bits >= 16)
+        return 0;
+    rs_threads_for(rs_pieces_count(B, r.rows), rows_piece, &r);
+    return atomic_load(&r.bad);
+}
+
+#endif

@@ -1,5 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The tables of CPU kernels and the choice between them at start-up.
+#include <cblas.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+#include <pthread.h>
+
 #include "kernels/cpu/ops.h"
 
 static const rs_kernels reference = {
@@ -21,9 +27,67 @@ static const rs_kernels reference = {
     .add = rs_add_plain,
 };
 
+static rs_kernels tables[4];
+static size_t count;
+
+#if defined(__x86_64__)
+// clang 14 knows no name for it in __builtin_cpu_supports.
+static bool has_f16c(void)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+#endif
+
+static void choose(void)
+{
+    openblas_set_num_threads(1);
+    rs_kernels *t = tables;
+    *t++ = reference;
+    *t = reference;
+    t->name = "openblas";
+    t->gemm_nt = rs_gemm_nt_blas;
+    t->gemm_nn = rs_gemm_nn_blas;
+    t->gemm_tn = rs_gemm_tn_blas;
+    t->attention = rs_attention_blas;
+    t++;
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c()) {
+        *t = t[-1];
+        t->name = "avx2";
+        t->f16_to_f32 = rs_convert_f16_to_f32_avx2;
+        t->bf16_to_f32 = rs_convert_bf16_to_f32_avx2;
+        t->f32_to_f16 = rs_convert_f32_to_f16_avx2;
+        t->f32_to_bf16 = rs_convert_f32_to_bf16_avx2;
+        t->rmsnorm = rs_rmsnorm_avx2;
+        t->rope = rs_rope_avx2;
+        t->attention = rs_attention_avx2;
+        t->silu_gate = rs_silu_gate_avx2;
+        t->hadamard = rs_hadamard_rows_avx2;
+        t->fake_quant = rs_fake_quant_avx2;
+        t->cross_entropy = rs_cross_entropy_avx2;
+        t->add = rs_add_avx2;
+        t++;
+        if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
+            *t = t[-1];
+            t->name = "avx512";
+            t->attention = rs_attention_avx512;
+            t->silu_gate = rs_silu_gate_avx512;
+            t->hadamard = rs_hadamard_rows_avx512;
+            t->cross_entropy = rs_cross_entropy_avx512;
+            t++;
+        }
+    }
+#endif
+    count = (size_t)(t - tables);
+}
+
 const rs_kernels *rs_table_at(size_t i)
 {
-    return i == 0 ? &reference : NULL;
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, choose);
+    return i < count ? &tables[i] : NULL;
 }
 
 const rs_kernels *rs_kernels_reference(void)
@@ -33,8 +97,6 @@ const rs_kernels *rs_kernels_reference(void)
 
 const rs_kernels *rs_kernels_cpu(void)
 {
-    const rs_kernels *best = &reference;
-    for (size_t i = 1; rs_table_at(i) != NULL; i++)
-        best = rs_table_at(i);
-    return best;
+    rs_table_at(0);
+    return &tables[count - 1];
 }
