@@ -146,6 +146,12 @@ static rs_status check_xf(const rs_census *c, const rs_tensor *t, rs_error *e)
 {
     uint64_t L = c->head->layers;
     const rs_xf *r4 = NULL;
+    const bool linear = (t->role >= RS_ROLE_Q && t->role <= RS_ROLE_DOWN) || t->role == RS_ROLE_HEAD;
+    if (linear && t->n_dims >= 1) {
+        const rs_act act = rs_plan_act(&c->head->plan, t->layer, t->role);
+        const uint64_t width = t->shape[t->n_dims - 1];
+        if (act.bits < 16 && act.group != 0 && width % act.group != 0) return rs_fail(e, RS_E_TENSOR, "activations in groups of %" PRIu64 " do not fit %" PRIu64 " inputs", act.group, width);
+    }
     for (int i = 0; i < t->n_xf; i++) {
         const rs_xf *x = &t->xf[i];
         int64_t index;

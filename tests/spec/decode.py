@@ -666,6 +666,12 @@ class Reader:
                 j = int(i.split(".")[1])
                 need(j < self.L if i.startswith("headrot") else j <= 2 * self.L, "E_TENSOR", i + " is beyond the layers")
             need(dim % n == 0 if i.startswith("headrot") else dim == n, "E_TENSOR", "%s: n is not the dim" % i)
+        if self.plan and s and m["role"] in ("q", "k", "v", "o", "gate", "up", "down", "head"):
+            p = self.plan
+            e = {(x["layer"], x["role"]): x for x in p["except"]}
+            own = e.get((m["layer"], m["role"])) or e.get((-1, m["role"])) or ({"a_bits": 16} if m["role"] == "head" else {})
+            group = own.get("a_group", p["a_group"])
+            need(own.get("a_bits", p["a_bits"]) == 16 or group == 0 or s[-1] % group == 0, "E_TENSOR", "groups of activations do not divide the input")
         r4 = [x for x in m["xf"] if x["id"] == "r4"]
         planned = self.plan.get("r4") if self.plan else None
         if m["role"] == "down" and len(s) >= 2 and planned:

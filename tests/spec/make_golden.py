@@ -363,7 +363,7 @@ def good():
     g["stats"] = stream(tens(), stat(), stat(step=1), stat(of="input"), stat(of="error", parts=[("err", "f32", (2, 3), bytes(24))]), stat(of="kv", parts=[]),
                         stat("basis.0", "stream"), stat("basis.2", "stream", values={}), stat("junction.1", "angles", [("theta", "f32", (1,), f32(.5))]), provs=2)
     g["chain3"] = stream(tens(), provs=3)
-    g["plan"] = stream(down(), h=head(incompat=5, layers=3, plan=plan(a_bits=4, a_clip=.5, a_group=128, a_sym=True, kv_bits=2, kv_clip=.75, kv_group=64, kv_sym=True, r3=online(
+    g["plan"] = stream(down(), h=head(incompat=5, layers=3, plan=plan(a_bits=4, a_clip=.5, a_group=4, a_sym=True, kv_bits=2, kv_clip=.75, kv_group=64, kv_sym=True, r3=online(
         64, 64, 1, "sylvester"), r4=R4, **{"except": [{"layer": -1, "role": "q", "a_bits": 16}, {"layer": -1, "role": "down", "a_bits": 8}, {"layer": -1, "role": "head", "a_bits": 8},
                                                       {"layer": 2, "role": "q"}, {"layer": 2, "role": "k", "a_group": 0, "a_clip": 1.0}]})))
     for k, b, o in ((28, "paley1", online(56, 56, 28, "paley1")), (20, "paley2", online(40, 20, 20, "paley2")), (12, "paley2", online(96, 48, 12, "paley2")), (4, "paley1", online(8, 8, 4, "paley1"))):
@@ -734,6 +734,8 @@ def bad():
     add("316", "E_VERSION", stream(h=exh({"layer": 0, "role": "q", "a_bits": 8, "a_zero": 1})))
     add("317", "E_TENSOR", stream(tens("rot.0", (0, 0), role="rot", layer=0), h=rot_head()))
     add("318", "E_VERSION", stream(tens(xf=[{"id": "rot.1234567890", "n": 8, "side": 0}])))
+    add("319", "E_TENSOR", stream(linear(4, 3, 8), h=head(incompat=4, plan=plan(a_bits=4, a_group=3))))
+    add("320", "E_TENSOR", stream(linear(4, 3, 8), h=exh({"layer": 0, "role": "q", "a_bits": 8, "a_group": 16})))
     # values
     add("301", "E_VALUE", stream(linear(4, parts=packed(4, 3, 8, dt="f16", scale=lambda i: 1e-6))))
     add("302", "E_VALUE", stream(low("resid.0", m=[0.0, 0.5, 0.0, 0.0]), low("resid.1"), h=lr))
