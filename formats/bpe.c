@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SHORT_WORD = 40, SEEN_BYTES = 16, SEEN_IDS = 3, SEEN_BITS_LEAST = 6, SEEN_BITS_MOST = 15 };
+enum { SHORT_WORD = 40, SEEN_BYTES = 16, SEEN_IDS = 3, SEEN_BITS_LEAST = 6, SEEN_BITS_MOST = 16 };
 #define NO_RANK UINT32_MAX
 
 // A word of at most SEEN_BYTES bytes with at most SEEN_IDS ids; len = 0: an empty place.

@@ -263,7 +263,7 @@ static void share(job *jobs, int n, const part_list *l, size_t len)
         job *j = &jobs[i];
         size_t first = next;
         while (next < l->n && (i == n - 1 || l->part[next].start < len / (size_t)n * (size_t)(i + 1))) j->bytes += l->part[next++].len;
-        j->part = l->part + first;
+        j->part = first < next ? &l->part[first] : NULL;
         j->parts = next - first;
     }
 }
