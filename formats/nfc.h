@@ -5,8 +5,8 @@
 
 #include <stddef.h>
 
-// Offset of the first character of well-formed UTF-8 that normalisation form C could change, len if there is none. Careful rather than complete:
-// every character below U+0300 passes, all others stop it.
+// Offset of the first character of well-formed UTF-8 where normalisation form C (Unicode 14) could change the text, len if there is none. The quick check of
+// Unicode Standard Annex 15, with "maybe" taken as no: it never passes text that would change, and stops some that would not.
 size_t rs_nfc_check(const char *text, size_t len);
 
 #endif

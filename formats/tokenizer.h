@@ -9,7 +9,7 @@ typedef struct rs_tokenizer rs_tokenizer;
 
 // Builds a tokenizer from the bytes of tokenizer.json. Free with rs_tokenizer_free. E_IMPORT (form, or a kind of tokenizer that is not byte-level BPE), E_NOMEM.
 RS_MUST_CHECK rs_status rs_tokenizer_parse(rs_tokenizer **t, const void *json, size_t len, rs_error *e);
-// Ids of text (len bytes of valid UTF-8; E_IMPORT with the offset otherwise) into *ids (malloc, the caller frees), no BOS or EOS added;
+// Ids of text (len bytes of valid UTF-8, and surely in form C where the tokenizer normalises to it; E_IMPORT with the offset otherwise) into *ids (malloc, the caller frees), no BOS or EOS added;
 // special tokens in the text are recognised when special is true. threads >= 1 splits long text at safe places: same ids for any number.
 RS_MUST_CHECK rs_status rs_tokenizer_encode(const rs_tokenizer *t, const char *text, size_t len, bool special, int threads, int32_t **ids, size_t *n, rs_error *e);
 // Bytes of one token (not NUL-terminated, owned by t); NULL for an id without token.

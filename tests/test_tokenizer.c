@@ -417,7 +417,12 @@ static void test_bad_text(void)
     }
     rs_tokenizer_free(t);
     CHECK(rs_nfc_check("abc \xc3\xa9\xcb\xbf", 8) == 8);
-    CHECK(rs_nfc_check("e\xcc\x81", 3) == 1);
+    CHECK(rs_nfc_check("e\xcc\x81", 3) == 1);                                    // composes
+    CHECK(rs_nfc_check("\xe2\x80\x94\xe6\x97\xa5\xed\x95\x9c\xf0\x9f\x98\x80", 13) == 13);
+    CHECK(rs_nfc_check("x\xe2\x84\xa6", 4) == 1);                                // OHM SIGN is replaced
+    CHECK(rs_nfc_check("\xd7\xa9\xd6\xb0\xd6\xb7", 6) == 6);                      // classes 10, 17
+    CHECK(rs_nfc_check("\xd7\xa9\xd6\xb7\xd6\xb0", 6) == 4);                      // 17, 10
+    CHECK(rs_nfc_check("\xe1\x84\x80\xe1\x85\xa1", 6) == 3);                      // Hangul letters compose
 }
 
 // Documents that must be refused, each with a word of its reason.

@@ -125,9 +125,9 @@ top = max(max(vocab.values()), max(t["id"] for t in specials)) + 1
 extra = specials + [added(top, "<|im_start|>user", True), added(top + 1, "foo_bar", False, True), added(top + 2, "  ", False, True), added(top + 3, "    ", False, True),
                     added(top + 4, "foo_", False, False), added(top + 5, "é<", True, False), added(top + 6, "barbaz", True, True)]
 names = [t["content"] for t in extra]
-texts = [random_text(r, names) for _ in range(400)]
+texts = [random_text(r, names) for _ in range(250)]
 texts += ["", " ", "\n", "'", "a", " " * 5000 + "x", "\n" * 5000, " \n" * 2000 + "é", "a" * 3000, "ab " * 6000, "1" * 3000, "日本" * 1500, "'s" * 1000, "<" * 300, "<|im_start|>" * 50, "<|im_start", "é" * 41, "\u3000" * 100 + "a"]
-texts += ["".join(random_text(r, names) + " and so it " for _ in range(400)) for _ in range(3)]
+texts += ["".join(random_text(r, names) + " and so it " for _ in range(60)) for _ in range(3)]
 GPT2 = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 digits = lambda individual: {"type": "Digits", "individual_digits": individual}
 forms = {
@@ -148,6 +148,14 @@ with tempfile.TemporaryDirectory() as folder:
     pairs = [m.split(" ") if isinstance(m, str) else m for m in merges]
     compare("merges as pairs, ignore_merges", document(vocab, pairs, extra, forms["Llama 3"], True), texts, folder)
     compare("NFC", document(vocab, merges, specials, forms["SmolLM"], False, {"type": "NFC"}), [t for t in texts if max(t, default=" ") < "\u0300"], folder)
+    chars = [chr(c) for c in range(0x2F0, 0x30000) if unicodedata.category(chr(c)) not in ("Cs", "Cn", "Co") and not 0x3400 < c < 0x9FFF and not 0xAC01 < c < 0xD7A0 and not 0x20000 < c < 0x2F7FF]
+    marks = [c for c in chars if unicodedata.combining(c) or unicodedata.category(c)[0] == "M"]
+    chars = ["a" + c for c in chars] + ["".join(r.choice(marks) if r.random() < 0.7 else r.choice(chars) for _ in range(3)) for _ in range(20000)]
+    passes = [status == 0 for status, _ in run_c(os.path.join(folder, "tokenizer.json"), [(c.encode(), 0, 1) for c in chars])]
+    changes = [unicodedata.normalize("NFC", c) != c for c in chars]
+    check(not any(p and c for p, c in zip(passes, changes)), "NFC: a text that would change passes")
+    refused = sum(not p and not c for p, c in zip(passes, changes)) / sum(not c for c in changes)
+    check(refused < 0.2, "NFC: %.0f %% of the texts that would not change are refused" % (100 * refused))
     path = os.path.join(folder, "wiki.json")
     if have_model:
         with open(path, "w", encoding="utf-8") as f:
