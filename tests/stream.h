@@ -48,7 +48,7 @@ __attribute__((unused)) static rs_status stream_put(rs_writer *w, rs_tensor *t, 
 __attribute__((unused)) static rs_status stream_write(rs_out *out, const rs_head *head, rs_error *e)
 {
     static const char *const argv[] = {"rs-test", "model"};
-    rs_writer *w;
+    rs_writer *w = NULL;
     rs_prov link = {.tool = "rs-test", .ver = "0", .commit = "none", .argv = argv, .argc = 2};
     rs_tensor norm = stream_tensor("model.layers.0.input_layernorm.weight", RS_ROLE_NORM, 0, RS_F32, 1, 8, 0);
     rs_tensor embed = stream_tensor("model.embed_tokens.weight", RS_ROLE_EMBED, -1, RS_BF16, 2, 5, 8);

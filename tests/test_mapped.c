@@ -22,7 +22,7 @@ static bool write_bytes(const char *to, const uint8_t *bytes, size_t len)
 static void look(const char *path)
 {
     rs_error e = {0};
-    rs_mapped *m;
+    rs_mapped *m = NULL;
     if (!CHECKF(rs_mapped_open(&m, path, &e) == RS_OK, "%s: %s", path, e.text)) return;
     CHECK(rs_mapped_count(m) == 4 && rs_mapped_tensor(m, 4) == NULL);
     CHECK(strcmp(rs_mapped_head(m)->arch, "llama") == 0);
@@ -103,7 +103,7 @@ static void standard_input(const uint8_t *bytes, size_t len)
 
 static void refusals(uint8_t *bytes, size_t len)
 {
-    rs_mapped *m;
+    rs_mapped *m = NULL;
     rs_error e = {0};
     CHECK(rs_mapped_open(&m, "/nonexistent/file", &e) == RS_E_READ && m == NULL);
     e = (rs_error){0};
@@ -120,7 +120,7 @@ static void refusals(uint8_t *bytes, size_t len)
 static void cut_while_mapped(const uint8_t *bytes, size_t len)
 {
     rs_error e = {0};
-    rs_mapped *m;
+    rs_mapped *m = NULL;
     CHECK(write_bytes(file, bytes, len) && rs_mapped_open(&m, file, &e) == RS_OK);
     const rs_tensor *t = rs_mapped_tensor(m, 3);
     CHECK(rs_mapped_check(m, &e) == RS_OK && truncate(file, 0) == 0);

@@ -17,8 +17,8 @@ static void iterate(const uint8_t *bytes, size_t len)
 {
     static const rs_frame_type order[] = {RS_FRAME_FILE, RS_FRAME_FILE, RS_FRAME_TENS, RS_FRAME_TENS, RS_FRAME_TENS, RS_FRAME_TENS, RS_FRAME_STAT, RS_FRAME_END, RS_FRAME_END};
     rs_error e = {0};
-    rs_in *in;
-    rs_reader *r;
+    rs_in *in = NULL;
+    rs_reader *r = NULL;
     rs_frame f;
     CHECK(rs_in_memory(&in, bytes, len, &e) == RS_OK && rs_reader_open_strict(&r, in, &e) == RS_OK);
     CHECK(rs_reader_head(r)->layers == 1);
@@ -58,7 +58,7 @@ static void iterate(const uint8_t *bytes, size_t len)
 static void quick_look(uint8_t *bytes, size_t len)
 {
     rs_error e = {0};
-    rs_in *in;
+    rs_in *in = NULL;
     rs_head head;
     uint8_t digest[16];
     uint32_t frames, tensors;
@@ -91,8 +91,8 @@ static void quick_look(uint8_t *bytes, size_t len)
 static void message(void)
 {
     rs_error e = {0};
-    rs_out *out;
-    rs_writer *w;
+    rs_out *out = NULL;
+    rs_writer *w = NULL;
     rs_head head = stream_head();
     rs_prov link = {.tool = "t", .ver = "0", .commit = "0"};
     rs_tensor t = stream_tensor("model.layers.0.mlp.up_proj.weight", RS_ROLE_UP, 0, RS_F32, 2, 1300, 1024 * 2);
@@ -105,8 +105,8 @@ static void message(void)
     memcpy(bytes, p, len);
     rs_out_close(out);
     for (int view = 0; view < 2; view++) {
-        rs_reader *r;
-        rs_in *in;
+        rs_reader *r = NULL;
+        rs_in *in = NULL;
         rs_error e2 = {0};
         bytes[6u << 20] ^= 4;
         CHECK(rs_in_memory(&in, bytes, len, &e) == RS_OK);

@@ -64,8 +64,8 @@ static void round_trip(void)
     uint8_t *c = slurp(path("c.rsq"), &n1), *c2 = slurp(path("c2.rsq"), &n2);
     CHECK(c != NULL && c2 != NULL && n1 == n2 && memcmp(c, c2, n1) == 0);
 
-    rs_in *in;
-    rs_reader *a, *b;
+    rs_in *in = NULL;
+    rs_reader *a = NULL, *b = NULL;
     uint8_t ta[16], tb[16], da[16];
     uint64_t size;
     rs_frame f;

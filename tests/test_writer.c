@@ -10,7 +10,7 @@ static rs_status drain(rs_out *out, rs_error *e)
 {
     size_t len;
     const uint8_t *p = rs_out_bytes(out, &len);
-    rs_reader *r;
+    rs_reader *r = NULL;
     rs_frame f = {.type = RS_FRAME_HEAD};
     rs_status st = rs_reader_open_view(&r, p, len, e);
     while (st == RS_OK && f.type != RS_FRAME_END) st = rs_reader_next(r, &f, e);
@@ -104,8 +104,8 @@ static void broken(void)
 static void order(void)
 {
     rs_head head = stream_head();
-    rs_out *out;
-    rs_writer *w;
+    rs_out *out = NULL;
+    rs_writer *w = NULL;
     rs_error e = {0};
     rs_prov p = {.tool = "t", .ver = "0", .commit = "0"};
     if (!start(&out, &w, &head, false)) return;
@@ -149,8 +149,8 @@ static void completeness(void)
         stop(out, w);
     }
     rs_head head = {.align = 64, .kind = RS_KIND_ROTATIONS, .arch = "llama", .layers = 2};
-    rs_out *out;
-    rs_writer *w;
+    rs_out *out = NULL;
+    rs_writer *w = NULL;
     rs_error e = {0}, e2 = {0};
     if (!start(&out, &w, &head, true)) return;
     CHECK(rs_writer_finish(w, &e) == RS_E_TENSOR);
