@@ -87,11 +87,8 @@ part_reference() { # the same rotations as the reference, learned by it in a few
 
 part_residual() { # random near-identity layer-wise rotations
     ready
-    [ -x "$python" ] || { row "junctions of a random layer-wise set" "SKIP: no numpy" ""; return; }
-    local base d
-    base=$(rs-verify --json "$dir/model.rsq" | sed -n 's/.*"tensor_digest": "\([0-9a-f]*\)".*/\1/p')
-    d=${D:-576}
-    [ -e "$dir/random.rsq" ] || "$python" tests/oracle/random_rotations.py --like "$dir/model.rsq" --base "$base" --seed 1 -o "$dir/random.rsq"
+    local d=${D:-576}
+    [ -e "$dir/random.rsq" ] || "$B/tests/bench_rotations" "$dir/model.rsq" 0.1 1 "$dir/random.rsq"
     [ -e "$dir/layerwise.rsq" ] || rs-fuse -q -R "$dir/random.rsq" "$dir/model.rsq" -o "$dir/layerwise.rsq"
     row "rs-fuse -R, dense junctions, relative logits error" "$(rs-verify --json --tol 1 "$dir/layerwise.rsq" --against "$dir/model.rsq" --text "$text" | field logits_rel)" "<= 1e-5"
     for r in 0 2 8 32 "$d"; do
@@ -107,17 +104,16 @@ part_memory() { # a synthetic model and one four times deeper, through the whole
     for L in 8 32; do
         [ -e "$dir/deep$L" ] || "${python}" tests/oracle/synthetic.py "$dir/deep$L" --layers $L
         rs-import -q "$dir/deep$L" -o "$dir/deep$L.rsq"
-        rs-pack -q --w-bits 16 "$dir/deep$L.rsq" | cat >"$dir/deep$L.copy"
-        row "$L layers: rs-fuse peak MiB" "$(($(peak rs-fuse -q --seed 1 "$dir/deep$L.rsq" -o "$dir/deep.fused") / 1024))" "$(limit "$dir/deep$L.rsq")"
-        "$python" tests/oracle/random_rotations.py --like "$dir/deep$L.rsq" --seed 1 -o "$dir/deep.rot"
+        row "$L layers: rs-fuse peak MiB" "$(($(peak rs-fuse -q --seed 1 "$dir/deep$L.rsq" -o "$dir/deep.fused") / 1024))" "$(limit "$dir/deep$L")"
+        "$B/tests/bench_rotations" "$dir/deep$L.rsq" 0.1 1 "$dir/deep.rot"
         row "$L layers: rs-fuse -R peak MiB" "$(($(peak rs-fuse -q -R "$dir/deep.rot" "$dir/deep$L.rsq" -o "$dir/deep.fused") / 1024))" ""
         row "$L layers: rs-residual --rank 32 peak MiB" "$(($(peak rs-residual -q -R "$dir/deep.rot" --rank 32 "$dir/deep.fused" -o "$dir/deep.resid") / 1024))" ""
         row "$L layers: rs-pack --w-bits 4 peak MiB" "$(($(peak rs-pack -q --w-bits 4 "$dir/deep.resid" -o "$dir/deep.packed") / 1024))" ""
     done
-    rm -f "$dir"/deep*.copy "$dir"/deep.*
+    rm -f "$dir"/deep.*
 }
 limit() { # 64 MiB + 3 x the largest tensor in f32
-    rs-import --dry-run --json "${1%.rsq}" | "$python" -c '
+    rs-import --dry-run --json "$1" | "$python" -c '
 import json, sys, math
 big = max(math.prod(t["shape"]) * 4 for t in json.load(sys.stdin)["tensors"])
 print("<= %d MiB" % (64 + 3 * big / 2**20))'
