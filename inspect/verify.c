@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "inspect/values.h"
+#include "transforms/plan.h"
 
 static rs_status tensor_values(rs_reader *r, const rs_frame *f, rs_error *e)
 {
@@ -17,10 +18,23 @@ static rs_status tensor_values(rs_reader *r, const rs_frame *f, rs_error *e)
     return s;
 }
 
+// Builds the matrices of the online rotations and compares them with their checksums (FORMAT.md 8.5); the reader cannot, for it computes nothing.
+static rs_status online(const rs_plan *plan, rs_error *e)
+{
+    const rs_online *entries[] = {&plan->r3, &plan->r4};
+    for (size_t i = 0; i < sizeof entries / sizeof *entries; i++) {
+        rs_hadamard *H = NULL;
+        if (entries[i]->on) RS_TRY(rs_plan_hadamard(entries[i], &H, e));
+        rs_hadamard_free(H);
+    }
+    return RS_OK;
+}
+
 static rs_status pass(rs_reader *r, rs_in *in, const rs_verify_options *o, rs_verified *v, rs_error *e)
 {
     v->head = *rs_reader_head(r);
     v->head.plan.except = NULL;
+    RS_TRY(online(&v->head.plan, e));
     for (;;) {
         rs_frame f;
         RS_TRY(rs_reader_next(r, &f, e));

@@ -4,7 +4,7 @@
 passed=0 failed=0 skipped=0
 fail() { failed=$((failed + 1)); echo "FAIL spec: $*"; }
 py=$(command -v python3 || command -v "${RS_PYTHON:-python3}") || { echo "SKIP spec: no python3"; echo "0 passed, 0 failed, 1 skipped"; exit 0; }
-export PYTHONDONTWRITEBYTECODE=1
+export PYTHONDONTWRITEBYTECODE=1 OPENBLAS_NUM_THREADS=1
 tmp=$(mktemp -d) && trap 'rm -rf "$tmp"' EXIT
 spec=$T/spec golden=$T/golden
 declare -A code=([ok]=0 [E_MAGIC]=10 [E_VERSION]=11 [E_TRUNC]=12 [E_SUM]=13 [E_FRAME]=14 [E_META]=15 [E_LIMIT]=16 [E_TENSOR]=17 [E_DUP]=18 [E_PROV]=19 [E_TRAIL]=20 [E_INDEX]=21 [E_VALUE]=22 [E_ABORT]=24)
