@@ -122,8 +122,8 @@ def gguf(version=3, kvs=None, n_kv=None, n_tensors=None, infos=None, align=32, t
     kvs = metadata() if kvs is None else kvs
     rows = tensors() if rows is None else rows
     table, data = [], b""
-    for i, (_, name, shape) in enumerate(rows):
-        raw = numbers(name, shape)
+    for i, (hf, name, shape) in enumerate(rows):
+        raw = numbers(hf or name, shape)
         row = (name, shape[::-1], 0, len(data))
         name, dims, kind, off = edit(i, *row) if edit else row
         n_dims = dims[0] if isinstance(dims, tuple) else len(dims)
