@@ -14,27 +14,28 @@
 
 enum { W_NORM_ATTN, W_Q, W_K, W_V, W_O, W_NORM_FFN, W_GATE, W_UP, W_DOWN, B_Q, B_K, B_V, B_O, B_GATE, B_UP, B_DOWN, W_COUNT };
 
-// One row per tensor of a layer: its name inside the layer.
+// One row per tensor of a layer: its name inside the layer, its role.
 static const struct {
     const char *name;
+    rs_role role;
     bool required;
 } layer_tensors[W_COUNT] = {
-    [W_NORM_ATTN] = {"input_layernorm.weight", true},
-    [W_Q] = {"self_attn.q_proj.weight", true},
-    [W_K] = {"self_attn.k_proj.weight", true},
-    [W_V] = {"self_attn.v_proj.weight", true},
-    [W_O] = {"self_attn.o_proj.weight", true},
-    [W_NORM_FFN] = {"post_attention_layernorm.weight", true},
-    [W_GATE] = {"mlp.gate_proj.weight", true},
-    [W_UP] = {"mlp.up_proj.weight", true},
-    [W_DOWN] = {"mlp.down_proj.weight", true},
-    [B_Q] = {"self_attn.q_proj.bias", false},
-    [B_K] = {"self_attn.k_proj.bias", false},
-    [B_V] = {"self_attn.v_proj.bias", false},
-    [B_O] = {"self_attn.o_proj.bias", false},
-    [B_GATE] = {"mlp.gate_proj.bias", false},
-    [B_UP] = {"mlp.up_proj.bias", false},
-    [B_DOWN] = {"mlp.down_proj.bias", false},
+    [W_NORM_ATTN] = {"input_layernorm.weight", RS_ROLE_NORM, true},
+    [W_Q] = {"self_attn.q_proj.weight", RS_ROLE_Q, true},
+    [W_K] = {"self_attn.k_proj.weight", RS_ROLE_K, true},
+    [W_V] = {"self_attn.v_proj.weight", RS_ROLE_V, true},
+    [W_O] = {"self_attn.o_proj.weight", RS_ROLE_O, true},
+    [W_NORM_FFN] = {"post_attention_layernorm.weight", RS_ROLE_NORM, true},
+    [W_GATE] = {"mlp.gate_proj.weight", RS_ROLE_GATE, true},
+    [W_UP] = {"mlp.up_proj.weight", RS_ROLE_UP, true},
+    [W_DOWN] = {"mlp.down_proj.weight", RS_ROLE_DOWN, true},
+    [B_Q] = {"self_attn.q_proj.bias", RS_ROLE_BIAS, false},
+    [B_K] = {"self_attn.k_proj.bias", RS_ROLE_BIAS, false},
+    [B_V] = {"self_attn.v_proj.bias", RS_ROLE_BIAS, false},
+    [B_O] = {"self_attn.o_proj.bias", RS_ROLE_BIAS, false},
+    [B_GATE] = {"mlp.gate_proj.bias", RS_ROLE_BIAS, false},
+    [B_UP] = {"mlp.up_proj.bias", RS_ROLE_BIAS, false},
+    [B_DOWN] = {"mlp.down_proj.bias", RS_ROLE_BIAS, false},
 };
 
 struct rs_network {
@@ -57,11 +58,12 @@ struct rs_network {
     size_t scratch_size;
 };
 
-// Finds a tensor and checks its shape; *t = NULL when it is absent and not required.
-static rs_status find(const rs_network *n, const char *name, bool required, const rs_tensor **t, rs_error *e)
+// Finds a tensor and checks its place and shape (the role decides the shape and, with the plan, how its input is quantised); *t = NULL when it is absent and not required.
+static rs_status find(const rs_network *n, const char *name, rs_role role, int64_t layer, bool required, const rs_tensor **t, rs_error *e)
 {
     *t = rs_mapped_find(n->m, name);
     if (*t == NULL) return required ? rs_fail(e, RS_E_TENSOR, "%s: not in the file", name) : RS_OK;
+    if ((*t)->role != role || (*t)->layer != layer) return rs_fail(e, RS_E_TENSOR, "%s: role %s of layer %lld, not %s of layer %lld", name, rs_role_name((*t)->role), (long long)(*t)->layer, rs_role_name(role), (long long)layer);
     return rs_plan_shape(*t, &n->c, e);
 }
 
@@ -69,15 +71,15 @@ static rs_status find_layer(const rs_network *n, uint64_t i, int w, const rs_ten
 {
     char name[RS_MAX_NAME + 1];
     snprintf(name, sizeof name, "model.layers.%llu.%s", (unsigned long long)i, layer_tensors[w].name);
-    return find(n, name, layer_tensors[w].required, t, e);
+    return find(n, name, layer_tensors[w].role, (int64_t)i, layer_tensors[w].required, t, e);
 }
 
 static rs_status check_tensors(rs_network *n, rs_error *e)
 {
-    RS_TRY(find(n, "model.embed_tokens.weight", true, &n->embed, e));
-    RS_TRY(find(n, "lm_head.weight", !n->c.tied, &n->head, e));
+    RS_TRY(find(n, "model.embed_tokens.weight", RS_ROLE_EMBED, -1, true, &n->embed, e));
+    RS_TRY(find(n, "lm_head.weight", RS_ROLE_HEAD, -1, !n->c.tied, &n->head, e));
     if (n->head == NULL) n->head = n->embed;
-    RS_TRY(find(n, "model.norm.weight", true, &n->norm, e));
+    RS_TRY(find(n, "model.norm.weight", RS_ROLE_NORM, -1, true, &n->norm, e));
     for (uint64_t i = 0; i < n->c.L; i++)
         for (int w = 0; w < W_COUNT; w++) {
             const rs_tensor *t;
@@ -117,6 +119,8 @@ static rs_status open_network(rs_network *n, rs_error *e)
     RS_TRY(rs_config_parse(&n->c, json, len, e));
     if (n->c.L != head->layers) return rs_fail(e, RS_E_TENSOR, "config.json: %llu layers, HEAD says %llu", (unsigned long long)n->c.L, (unsigned long long)head->layers);
     RS_TRY(check_tensors(n, e));
+    const rs_act *kv = &head->plan.kv;
+    if (kv->bits < 16 && kv->group != 0 && n->c.h % kv->group != 0) return rs_fail(e, RS_E_TENSOR, "plan: kv_group %llu does not divide the head size %llu", (unsigned long long)kv->group, (unsigned long long)n->c.h);
     RS_TRY(open_online(&head->plan.r3, "r3", n->c.h, &n->r3, e));
     RS_TRY(open_online(&head->plan.r4, "r4", n->c.f, &n->r4, e));
     n->shape = (rs_decoder_shape){.d = n->c.d, .f = n->c.f, .h = n->c.h, .n_q = n->c.n_q, .n_kv = n->c.n_kv, .eps = (float)n->c.norm_eps, .r3 = n->r3, .r4 = n->r4};
@@ -205,7 +209,7 @@ static rs_status load_junction(rs_network *n, uint64_t j, rs_junction *out, cons
     *in_use = NULL;
     if (plan->resid == RS_RESID_NONE) return RS_OK;
     uint64_t r = rs_plan_rank(plan, j);
-    if (plan->resid == RS_RESID_LOWRANK && r == 0) return RS_OK;
+    if (r == 0) return RS_OK;
     char name[32];
     snprintf(name, sizeof name, "resid.%llu", (unsigned long long)j);
     const rs_tensor *t = rs_mapped_find(n->m, name);
