@@ -83,7 +83,7 @@ static void on_progress(void *context, double done)
     rs_progress_at(context, done);
 }
 
-static rs_status evaluate(const rs_cli *cli, const struct options *o, rs_network *n, rs_network *ref, const int32_t *ids, size_t count, rs_error *e)
+static rs_status evaluate(const rs_cli *cli, const struct options *o, rs_network *n, rs_network *ref, const int32_t *ids, size_t count, rs_eval_result *r, rs_error *e)
 {
     rs_progress progress;
     size_t whole = count / (size_t)(o->ctx - (o->bos ? 1 : 0));
@@ -91,13 +91,10 @@ static rs_status evaluate(const rs_cli *cli, const struct options *o, rs_network
     rs_eval_options options = {.ctx = (size_t)o->ctx, .windows = (size_t)o->windows, .bos = o->bos, .bos_id = (int32_t)rs_network_config(n)->bos, .mem = cli->mem,
                                .progress = on_progress, .context = &progress};
     if (o->bos && options.bos_id < 0) return rs_fail(e, RS_USAGE, "--bos: the model's configuration names no BOS token");
-    rs_eval_result r;
     rs_progress_start(&progress, cli, "eval", "tok", windows * (double)o->ctx);
-    rs_status s = rs_eval_perplexity(n, ref, ids, count, &options, &r, e);
+    rs_status s = rs_eval_perplexity(n, ref, ids, count, &options, r, e);
     rs_progress_end(&progress);
-    RS_TRY(s);
-    (cli->json ? print_json : print_text)(o, &r, rs_network_kernels(n)->name);
-    return r.nll == r.nll ? RS_OK : rs_fail(e, RS_E_VALUE, "the loss is not a number");
+    return s;
 }
 
 static rs_status run(const rs_cli *cli, const struct options *o, const char **file, rs_error *e)
@@ -106,6 +103,7 @@ static rs_status run(const rs_cli *cli, const struct options *o, const char **fi
     rs_network *n = NULL, *ref = NULL;
     int32_t *ids = NULL;
     size_t count = 0;
+    rs_eval_result r = {0};
     const rs_kernels *k = o->reference ? rs_kernels_reference() : NULL;
     *file = o->model;
     rs_status s = rs_mapped_open(&m, o->model, e);
@@ -117,7 +115,11 @@ static rs_status run(const rs_cli *cli, const struct options *o, const char **fi
         if (s == RS_OK) *file = o->model;
     }
     if (s == RS_OK) s = rs_text_ids(m, o->text, cli->threads, &ids, &count, NULL, e);
-    if (s == RS_OK) s = evaluate(cli, o, n, ref, ids, count, e);
+    if (s == RS_OK) s = evaluate(cli, o, n, ref, ids, count, &r, e);
+    if (s == RS_OK) s = rs_mapped_check(m, e);
+    if (s == RS_OK && ref_m != NULL) s = rs_mapped_check(ref_m, e);
+    if (s == RS_OK) (cli->json ? print_json : print_text)(o, &r, rs_network_kernels(n)->name);
+    if (s == RS_OK && r.nll != r.nll) s = rs_fail(e, RS_E_VALUE, "the loss is not a number");
     free(ids);
     rs_network_close(n);
     rs_network_close(ref);
@@ -138,6 +140,7 @@ int main(int argc, char **argv)
     if (s == RS_OK && o.text == NULL) s = rs_fail(&e, RS_USAGE, "no --text given");
     if (s == RS_OK) {
         rs_threads_set(cli.threads);
+        rs_mapped_guard();
         s = run(&cli, &o, &file, &e);
     }
     return rs_cli_exit(&cli, s, file, &e);

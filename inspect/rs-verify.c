@@ -208,6 +208,8 @@ static rs_status compare(const rs_cli *cli, const struct options *o, rs_mapped *
     if (s == RS_OK) s = rs_text_ids(m, o->text, cli->threads, &ids, &count, NULL, e);
     if (s == RS_OK) s = rs_verify_moved(m, ref, &unmoved, e);
     if (s == RS_OK) s = rs_verify_against(n, ref_n, ids, count, &options, &r, e);
+    if (s == RS_OK) s = rs_mapped_check(m, e);
+    if (s == RS_OK) s = rs_mapped_check(ref, e);
     if (s == RS_OK) {
         print_against(cli, o, layers.list, &r);
         if (unmoved != NULL) s = rs_fail(e, RS_NO, "%s says that it was rotated, but its weights are the original's", unmoved);
@@ -249,6 +251,7 @@ int main(int argc, char **argv)
     const char *file = o.file != NULL ? o.file : "standard input";
     if (s == RS_OK) {
         rs_threads_set(cli.threads);
+        rs_mapped_guard();
         s = o.against != NULL ? verify_against(&cli, &o, &file, &e) : verify_stream(&cli, &o, &e);
     }
     if (s == RS_NO && e.text[0] != 0 && !cli.quiet) fprintf(stderr, "rs-verify: %s: %s\n", file, e.text);
