@@ -211,7 +211,7 @@ static bool key_add(key_set *k, const text *t)
         k->key = p;
         k->key_cap = cap;
     }
-    if (t->len > k->cap - k->len) {
+    if (k->bytes == NULL || t->len > k->cap - k->len) {
         size_t cap = k->cap * 2 + MAX_TEXT;
         char *p = realloc(k->bytes, cap);
         if (p == NULL) return false;

@@ -9,7 +9,7 @@
 
 void rs_text_buffer_add(rs_text_buffer *b, const char *s, size_t len)
 {
-    if (b->failed) return;
+    if (b->failed || len == 0) return;
     if (len > b->cap - b->len) {
         size_t cap = b->cap < 256 ? 256 : b->cap;
         while (cap - b->len < len) cap *= 2;

@@ -5,7 +5,7 @@ passed=0 failed=0 skipped=0
 for source in "$T"/fuzz/fuzz_*.c; do
     name=$(basename "$source" .c)
     shopt -s nullglob
-    files=("$T/fuzz/corpus/$name"/*)
+    files=("$T/fuzz/corpus/$name"/* "$T"/golden/import/*/*."${name#fuzz_}") # golden files of a foreign format count as its corpus
     if [ ${#files[@]} -eq 0 ]; then
         echo "SKIP $name: no corpus"
         skipped=$((skipped + 1))
