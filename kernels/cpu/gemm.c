@@ -33,7 +33,8 @@ void rs_gemm_tn_plain(size_t m, size_t n, size_t k, const float *x, size_t ldx, 
     plain(m, n, k, x, 1, ldx, w, 1, ldw, beta, y, ldy);
 }
 
-enum { PIECE_ROWS = 128, PIECE_COLUMNS = 256, SMALL = 1 << 20 };
+// Large pieces pack less, small ones spread better: 256 rows where the result has at least 8 such pieces. SMALL: below this many multiplications one piece.
+enum { LARGE_ROWS = 256, SMALL_ROWS = 128, COLUMNS = 256, SMALL = 1 << 20 };
 
 // One product and the grid of pieces it is cut into: rows x columns each, column strips outermost so that a strip of w is read once.
 struct product {
@@ -70,8 +71,8 @@ static void multiply(struct product p)
     if (p.m == 0 || p.n == 0)
         return;
     const bool small = p.m * p.n < SMALL && p.m * p.n * p.k < SMALL;
-    p.rows = small ? p.m : even(p.m, PIECE_ROWS);
-    p.columns = small ? p.n : even(p.n, PIECE_COLUMNS);
+    p.rows = small ? p.m : even(p.m, p.m * p.n >= 8 * LARGE_ROWS * COLUMNS ? LARGE_ROWS : SMALL_ROWS);
+    p.columns = small ? p.n : even(p.n, COLUMNS);
     p.strips = rs_pieces_count(p.m, p.rows);
     rs_threads_for(p.strips * rs_pieces_count(p.n, p.columns), product_piece, &p);
 }
