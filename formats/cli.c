@@ -88,27 +88,37 @@ static rs_status set_shared(rs_cli *cli, int id, const char *value, const char *
     return rs_fail(e, RS_E_INTERNAL, "option %d", id);
 }
 
-// The option with this long name (name_len bytes), or with this letter when name is NULL; own ones come before shared ones. NULL if there is none.
-static const rs_option *find_option(const rs_option *own, size_t n, const char *name, size_t name_len, char letter)
+// True if usage names the shared option as --name, or if every tool has it.
+static bool offered(const char *usage, const rs_option *o)
+{
+    if (o->id == HELP || o->id == VERSION) return true;
+    size_t n = strlen(o->name);
+    for (const char *at = strstr(usage, "--"); at != NULL; at = strstr(at + 2, "--"))
+        if (strncmp(at + 2, o->name, n) == 0 && !(at[2 + n] >= 'a' && at[2 + n] <= 'z') && at[2 + n] != '-') return true;
+    return false;
+}
+
+// The option with this long name (name_len bytes), or with this letter when name is NULL; own ones come before the shared ones that usage offers. NULL if there is none.
+static const rs_option *find_option(const char *usage, const rs_option *own, size_t n, const char *name, size_t name_len, char letter)
 {
     for (size_t i = 0; i < n + SHARED; i++) {
         const rs_option *o = i < n ? &own[i] : &shared_options[i - n];
         bool hit = name != NULL ? strlen(o->name) == name_len && memcmp(o->name, name, name_len) == 0 : letter != 0 && o->letter == letter;
-        if (hit) return o;
+        if (hit && (i < n || offered(usage, o))) return o;
     }
     return NULL;
 }
 
 // Finds the option that arg ("--name", "--name=value", "-x", "-xvalue") stands for; *attached is the value in the same argument or NULL.
-static rs_status match(const rs_cli *cli, const rs_option *own, size_t n, const char *arg, const rs_option **option, const char **attached, rs_error *e)
+static rs_status match(const rs_cli *cli, const char *usage, const rs_option *own, size_t n, const char *arg, const rs_option **option, const char **attached, rs_error *e)
 {
     bool is_long = arg[1] == '-';
     size_t shown = strcspn(arg, "=");
     if (is_long) {
-        *option = find_option(own, n, arg + 2, shown - 2, 0);
+        *option = find_option(usage, own, n, arg + 2, shown - 2, 0);
         *attached = arg[shown] == '=' ? arg + shown + 1 : NULL;
     } else {
-        *option = find_option(own, n, NULL, 0, arg[1]);
+        *option = find_option(usage, own, n, NULL, 0, arg[1]);
         *attached = arg[2] != 0 ? arg + 2 : NULL;
         shown = 2;
     }
@@ -133,7 +143,7 @@ rs_status rs_cli_parse(rs_cli *cli, const char *tool, const char *usage, const r
         }
         const rs_option *option;
         const char *value;
-        RS_TRY(match(cli, options, n, arg, &option, &value, e));
+        RS_TRY(match(cli, usage, options, n, arg, &option, &value, e));
         if (option->has_value && value == NULL) {
             if (i + 1 == argc) return rs_fail(e, RS_USAGE, "option %s needs a value; try %s --help", arg, tool);
             value = argv[++i];
@@ -257,12 +267,25 @@ void rs_progress_end(rs_progress *p)
 
 // ---- the end
 
+rs_status rs_cli_one_stdin(size_t n, const char *const *paths, rs_error *e)
+{
+    int used = 0;
+    for (size_t i = 0; i < n; i++) used += paths[i] != NULL && strcmp(paths[i], "-") == 0;
+    return used < 2 ? RS_OK : rs_fail(e, RS_USAGE, "standard input is named %d times, but can be read once", used);
+}
+
+const char *rs_cli_output(const rs_cli *cli)
+{
+    return cli->output == NULL || strcmp(cli->output, "-") == 0 ? "standard output" : cli->output;
+}
+
 int rs_cli_exit(const rs_cli *cli, rs_status status, const char *file, const rs_error *e)
 {
     char name[512];
     clear_line();
     if (status != RS_OK && status != RS_NO) {
         const char *text = e != NULL && e->text[0] != 0 ? e->text : rs_status_text(status);
+        if (file != NULL && strcmp(file, "-") == 0) file = "standard input";
         rs_escape(name, sizeof name, file, file != NULL ? strlen(file) : 0);
         fprintf(stderr, "%s: %s%s", cli->tool, name, file != NULL ? ": " : "");
         if (status == RS_USAGE) fprintf(stderr, "%s\n", text);

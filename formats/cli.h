@@ -26,8 +26,9 @@ typedef struct rs_option {
     int id;            // >= 1, handed to the callback
 } rs_option;
 
-// Walks argv: shared options go into cli, own options (options[0..n)) to callback with value (NULL without), operands too (id 0). "--help" prints usage on standard
-// output and exits 0, "--version" likewise: the only function beside rs_cli_exit that ends the process. The callback returns RS_OK or an error (rs_fail RS_USAGE ...).
+// Walks argv: shared options that usage names (as --name; --help and --version always) go into cli, the others are unknown; own options (options[0..n)) go to callback
+// with value (NULL without), operands too (id 0). "--help" prints usage on standard output and exits 0, "--version" likewise: the only function beside rs_cli_exit that
+// ends the process. The callback returns RS_OK or an error (rs_fail RS_USAGE ...).
 typedef rs_status rs_cli_callback(void *context, int id, const char *value, rs_error *e);
 RS_MUST_CHECK rs_status rs_cli_parse(rs_cli *cli, const char *tool, const char *usage, const rs_option *options, size_t n, int argc, char **argv, rs_cli_callback *callback, void *context, rs_error *e);
 // Opens descriptors 0 to 2 on /dev/null where closed, installs the signal guard of formats/io, sets the C locale; the first call of every main.
@@ -50,7 +51,11 @@ void rs_progress_start(rs_progress *p, const rs_cli *cli, const char *what, cons
 void rs_progress_at(rs_progress *p, double done);
 void rs_progress_end(rs_progress *p);
 
-// Prints "tool: file: CLASS: text" for a failure (nothing for RS_OK and RS_NO), checks fclose(stdout), returns the exit code. file NULL: left out.
+// RS_USAGE if more than one of n input paths (NULL entries are skipped) is "-": standard input can be read once.
+RS_MUST_CHECK rs_status rs_cli_one_stdin(size_t n, const char *const *paths, rs_error *e);
+// Name of the output for messages: --output, or "standard output". Never NULL.
+const char *rs_cli_output(const rs_cli *cli);
+// Prints "tool: file: CLASS: text" for a failure (nothing for RS_OK and RS_NO), checks fclose(stdout), returns the exit code. file NULL: left out; "-": standard input.
 int rs_cli_exit(const rs_cli *cli, rs_status status, const char *file, const rs_error *e);
 // Reads a whole file ("-": standard input) into *bytes (malloc, ends with a NUL that *len does not count), at most limit bytes. E_READ, E_LIMIT, E_NOMEM.
 RS_MUST_CHECK rs_status rs_cli_slurp(const char *path, uint64_t limit, char **bytes, size_t *len, rs_error *e);

@@ -176,7 +176,6 @@ int main(int argc, char **argv)
     rs_status status = parse(&o, argc, argv, &e);
     bool parsed = status == RS_OK;
     if (parsed) status = run(&o, argc, argv, &e);
-    const char *file = strcmp(o.path == NULL ? "-" : o.path, "-") == 0 ? "standard input" : o.path;
-    if (status == RS_E_WRITE && o.writing) file = o.cli.output != NULL ? o.cli.output : "standard output";
+    const char *file = status == RS_E_WRITE && o.writing ? rs_cli_output(&o.cli) : o.path;
     return rs_cli_exit(&o.cli, status, parsed ? file : NULL, &e);
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // rs-eval: perplexity of a model on a text, with the activation and KV quantisers that its file asks for; KL and top-1 against another model.
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,12 +58,31 @@ static rs_status parse(void *context, int id, const char *value, rs_error *e)
     }
 }
 
+// A member of an object; JSON has no NaN and no infinity, so they become null.
+static void print_number(const char *before, const char *name, double x)
+{
+    if (isfinite(x)) printf("%s\"%s\": %.9g", before, name, x);
+    else printf("%s\"%s\": null", before, name);
+}
+
 static void print_json(const struct options *o, const rs_eval_result *r, const char *kernels)
 {
-    printf("{\"windows\": %zu, \"ctx\": %lld, \"tokens\": %zu, \"predictions\": %zu, \"nll\": %.8f, \"nll_stderr\": %.8f, \"perplexity\": %.6f, \"seconds\": %.3f, \"tokens_per_s\": %.1f, \"kernels\": \"%s\"",
-           r->windows, (long long)o->ctx, r->tokens, r->predictions, r->nll, r->nll_stderr, r->perplexity, r->seconds, (double)r->tokens / r->seconds, kernels);
-    if (o->against != NULL)
-        printf(", \"against\": {\"nll\": %.8f, \"perplexity\": %.6f, \"kl\": %.8g, \"kl_max\": %.8g, \"top1\": %.6f}", r->ref_nll, r->ref_perplexity, r->kl, r->kl_max, r->top1);
+    printf("{\"windows\": %zu, \"ctx\": %lld, \"tokens\": %zu, \"predictions\": %zu", r->windows, (long long)o->ctx, r->tokens, r->predictions);
+    print_number(", ", "nll", r->nll);
+    print_number(", ", "nll_stderr", r->nll_stderr);
+    print_number(", ", "perplexity", r->perplexity);
+    print_number(", ", "seconds", r->seconds);
+    print_number(", ", "tokens_per_s", (double)r->tokens / r->seconds);
+    printf(", \"kernels\": \"%s\"", kernels);
+    if (o->against != NULL) {
+        printf(", \"against\": {");
+        print_number("", "nll", r->ref_nll);
+        print_number(", ", "perplexity", r->ref_perplexity);
+        print_number(", ", "kl", r->kl);
+        print_number(", ", "kl_max", r->kl_max);
+        print_number(", ", "top1", r->top1);
+        printf("}");
+    }
     printf("}\n");
 }
 
@@ -119,7 +139,7 @@ static rs_status run(const rs_cli *cli, const struct options *o, const char **fi
     if (s == RS_OK) s = rs_mapped_check(m, e);
     if (s == RS_OK && ref_m != NULL) s = rs_mapped_check(ref_m, e);
     if (s == RS_OK) (cli->json ? print_json : print_text)(o, &r, rs_network_kernels(n)->name);
-    if (s == RS_OK && r.nll != r.nll) s = rs_fail(e, RS_E_VALUE, "the loss is not a number");
+    if (s == RS_OK && isnan(r.nll)) s = rs_fail(e, RS_E_VALUE, "the loss is not a number");
     free(ids);
     rs_network_close(n);
     rs_network_close(ref);
@@ -137,7 +157,8 @@ int main(int argc, char **argv)
     rs_cli_start();
     rs_status s = rs_cli_parse(&cli, "rs-eval", usage_text, option_list, sizeof option_list / sizeof *option_list, argc, argv, parse, &o, &e);
     if (s == RS_OK && o.model == NULL) s = rs_fail(&e, RS_USAGE, "no model given; try rs-eval --help");
-    if (s == RS_OK && o.text == NULL) s = rs_fail(&e, RS_USAGE, "no --text given");
+    if (s == RS_OK && o.text == NULL) s = rs_fail(&e, RS_USAGE, "no --text given; try rs-eval --help");
+    if (s == RS_OK) s = rs_cli_one_stdin(3, (const char *const[]){o.model, o.text, o.against}, &e);
     if (s == RS_OK) {
         rs_threads_set(cli.threads);
         rs_mapped_guard();

@@ -23,7 +23,7 @@ static const char usage_text[] =
     "        --ctx N, --windows N   tokens in a window, number of windows (default 512, 1)\n"
     "        --reference  compute with the plain C kernels\n"
     "      --json         the verdict as JSON on standard output\n"
-    "  -v, --verbose      the layers of a comparison that pass, the plan and the provenance\n"
+    "  -v, --verbose      the layers of a comparison that pass; the plan\n"
     "  -j, --threads N    threads\n"
     "  -q, --quiet        print nothing but errors\n"
     "      --help, --version\n"
@@ -81,7 +81,7 @@ static const char *hex(const uint8_t digest[16], char text[33])
 static json_t *verdict_json(const struct options *o, rs_status s, const rs_error *e)
 {
     json_t *j = json_object();
-    json_object_set_new(j, "file", json_string(o->file != NULL ? o->file : "-"));
+    json_object_set_new(j, "file", json_string(o->file));
     json_object_set_new(j, "ok", json_boolean(s == RS_OK));
     json_object_set_new(j, "code", json_integer(s));
     if (s != RS_OK) json_object_set_new(j, "class", json_string(rs_status_name(s)));
@@ -248,12 +248,15 @@ int main(int argc, char **argv)
     rs_cli_start();
     rs_status s = rs_cli_parse(&cli, "rs-verify", usage_text, option_list, sizeof option_list / sizeof *option_list, argc, argv, parse, &o, &e);
     if (s == RS_OK) s = check_options(&o, &e);
-    const char *file = o.file != NULL ? o.file : "standard input";
+    if (o.file == NULL) o.file = "-";
+    if (s == RS_OK) s = rs_cli_one_stdin(3, (const char *const[]){o.file, o.against, o.text}, &e);
+    const char *file = NULL;
     if (s == RS_OK) {
+        file = o.file;
         rs_threads_set(cli.threads);
         rs_mapped_guard();
         s = o.against != NULL ? verify_against(&cli, &o, &file, &e) : verify_stream(&cli, &o, &e);
     }
-    if (s == RS_NO && e.text[0] != 0 && !cli.quiet) fprintf(stderr, "rs-verify: %s: %s\n", file, e.text);
+    if (s == RS_NO && e.text[0] != 0) fprintf(stderr, "rs-verify: %s: %s\n", file, e.text);
     return rs_cli_exit(&cli, s, file, &e);
 }

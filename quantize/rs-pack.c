@@ -143,7 +143,7 @@ static rs_value *params(rs_arena *a, const rs_pack_options *o)
     return p;
 }
 
-static rs_status run(const rs_cli *cli, struct options *o, int argc, char **argv, rs_error *e)
+static rs_status run(const rs_cli *cli, struct options *o, int argc, char **argv, const char **file, rs_error *e)
 {
     struct report report = {.cli = cli};
     rs_stage s = {0};
@@ -152,6 +152,7 @@ static rs_status run(const rs_cli *cli, struct options *o, int argc, char **argv
     o->pack.packed = on_packed;
     o->pack.progress = on_progress;
     o->pack.context = &report;
+    *file = o->input != NULL ? o->input : "-";
     rs_status st = rs_stage_open(&s, "rs-pack", o->input, e);
     if (st == RS_OK) st = rs_pack_head(rs_reader_head(s.reader), &o->pack, &head, e);
     if (st == RS_OK) st = rs_stage_begin(&s, cli->output, NULL, 0, &head, argc, argv, params(s.arena, &o->pack), e);
@@ -161,6 +162,7 @@ static rs_status run(const rs_cli *cli, struct options *o, int argc, char **argv
     rs_progress_end(&report.progress);
     if (st == RS_OK) st = rs_stage_finish(&s, e);
     rs_stage_close(&s, e);
+    if (st == RS_E_WRITE) *file = rs_cli_output(cli);
     return st;
 }
 
@@ -168,12 +170,13 @@ int main(int argc, char **argv)
 {
     rs_cli cli;
     rs_error e = {0};
+    const char *file = NULL;
     struct options o = {.pack = {.scheme = rs_scheme_default(), .a = {.bits = 16, .clip = 1}, .kv = {.bits = 16, .clip = 1}}};
     rs_cli_start();
     rs_status s = rs_cli_parse(&cli, "rs-pack", usage_text, option_list, sizeof option_list / sizeof *option_list, argc, argv, parse, &o, &e);
     if (s == RS_OK) {
         rs_threads_set(cli.threads);
-        s = run(&cli, &o, argc, argv, &e);
+        s = run(&cli, &o, argc, argv, &file, &e);
     }
-    return rs_cli_exit(&cli, s, o.input != NULL ? o.input : "standard input", &e);
+    return rs_cli_exit(&cli, s, file, &e);
 }

@@ -29,13 +29,15 @@ static rs_status note(void *context, int id, const char *value, rs_error *e)
 
 static const rs_option own[] = {{"rank", 'r', true, 1}, {"paper", 'p', false, 2}, {"list", 0, true, 3}, {"mem-limit", 0, false, 4}};
 
+static const char usage[] = "usage\n  -o, --output FILE\n  --threads N -v, --verbose, --quiet --json\n  --mem SIZE --device=D\n";
+
 static rs_status parse(rs_cli *cli, rs_error *e, const char **argv)
 {
     int argc = 0;
     while (argv[argc] != NULL) argc++;
     seen[0] = 0;
     *e = (rs_error){0};
-    return rs_cli_parse(cli, "rs-test", "usage\n", own, sizeof own / sizeof own[0], argc, (char **)argv, note, NULL, e);
+    return rs_cli_parse(cli, "rs-test", usage, own, sizeof own / sizeof own[0], argc, (char **)argv, note, NULL, e);
 }
 #define PARSE(...) parse(&cli, &e, (const char *[]){"rs-test", __VA_ARGS__, NULL})
 
@@ -71,6 +73,10 @@ static void test_wrong_options(void)
     CHECK(PARSE("--mem=0") == RS_USAGE && PARSE("--mem=lots") == RS_USAGE && strncmp(e.text, "--mem: 'lots'", 13) == 0);
     CHECK(PARSE("--device=gpu") == RS_USAGE && strstr(e.text, "gpu") != NULL);
     CHECK(PARSE("refuse", "after") == RS_USAGE && strcmp(e.text, "refused") == 0 && strcmp(seen, "0=refuse;") == 0);
+    // what usage does not name is unknown; a longer name does not stand for a shorter one
+    const char *const few = "usage: --quiet --verbosely --outputs --json-lines --threads";
+    const char *argv[] = {"rs-test", "--verbose", "--output=x", "--json", "-o", "--mem=3", "--quiet", "-j2"};
+    for (int i = 1; i < 8; i++) CHECKF(rs_cli_parse(&cli, "rs-test", few, own, 4, 2, (char *[]){(char *)argv[0], (char *)argv[i]}, note, NULL, &(rs_error){0}) == (i < 6 ? RS_USAGE : RS_OK), "%s", argv[i]);
     CHECK(PARSE("-\x1b[2J") == RS_USAGE && strchr(e.text, 0x1b) == NULL);
 }
 

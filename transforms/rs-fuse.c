@@ -56,6 +56,7 @@ static rs_status parse(struct options *o, int argc, char **argv, rs_error *e)
 {
     RS_TRY(rs_cli_parse(&o->cli, "rs-fuse", usage_text, own, sizeof own / sizeof own[0], argc, argv, option, o, e));
     if (o->rotations != NULL && o->seed_given) return rs_fail(e, RS_USAGE, "--rotations and --seed exclude each other");
+    RS_TRY(rs_cli_one_stdin(2, (const char *const[]){o->rotations, o->input == NULL ? "-" : o->input}, e));
     if (o->no_rotate && (o->rotations != NULL || o->seed_given || o->no_online)) return rs_fail(e, RS_USAGE, "--no-rotate goes with no other rotation option");
     return RS_OK;
 }
@@ -85,6 +86,7 @@ static rs_status fuse(struct options *o, rs_stage *s, rs_mapped *rotations, int 
         rs_progress_end(&p);
     }
     rs_fuse_close(f);
+    if (status == RS_OK && rotations != NULL) status = rs_mapped_check(rotations, e);
     return status == RS_OK ? rs_stage_finish(s, e) : status;
 }
 
@@ -93,11 +95,13 @@ static rs_status run(struct options *o, int argc, char **argv, const char **file
     rs_mapped *rotations = NULL;
     rs_threads_set(o->cli.threads);
     *file = o->rotations;
+    rs_mapped_guard();
     if (o->rotations != NULL) RS_TRY(rs_mapped_open(&rotations, o->rotations, e));
     *file = o->input == NULL ? "-" : o->input;
     rs_stage s = {0};
     rs_status status = rs_stage_open(&s, "rs-fuse", o->input, e);
     if (status == RS_OK) status = fuse(o, &s, rotations, argc, argv, e);
+    if (status == RS_E_WRITE) *file = rs_cli_output(&o->cli);
     rs_stage_close(&s, e);
     rs_mapped_close(rotations);
     return status;

@@ -62,6 +62,7 @@ static rs_status option(void *context, int id, const char *value, rs_error *e)
 static rs_status parse(struct options *o, int argc, char **argv, rs_error *e)
 {
     RS_TRY(rs_cli_parse(&o->cli, "rs-residual", usage_text, own, sizeof own / sizeof own[0], argc, argv, option, o, e));
+    RS_TRY(rs_cli_one_stdin(2, (const char *const[]){o->rotations, o->input == NULL ? "-" : o->input}, e));
     if (o->rank_given && o->energy_given) return rs_fail(e, RS_USAGE, "--rank and --energy exclude each other");
     if (o->rank % 2 != 0) return rs_fail(e, RS_USAGE, "--rank: %lld is odd, and a plane of rotation has two dimensions", (long long)o->rank);
     if (o->energy_given && o->energy <= 0) return rs_fail(e, RS_USAGE, "--energy: 0 keeps nothing; say --rank 0");
@@ -126,6 +127,7 @@ static rs_status cut(struct options *o, rs_stage *s, rs_mapped *rotations, int a
         status = rs_residual_run(r, tick, &p, e);
         rs_progress_end(&p);
     }
+    if (status == RS_OK && rotations != NULL) status = rs_mapped_check(rotations, e);
     if (status == RS_OK) status = report(o, r, e);
     rs_residual_close(r);
     return status == RS_OK ? rs_stage_finish(s, e) : status;
@@ -136,11 +138,13 @@ static rs_status run(struct options *o, int argc, char **argv, const char **file
     rs_mapped *rotations = NULL;
     rs_threads_set(o->cli.threads);
     *file = o->rotations;
+    rs_mapped_guard();
     if (o->rotations != NULL) RS_TRY(rs_mapped_open(&rotations, o->rotations, e));
     *file = o->input == NULL ? "-" : o->input;
     rs_stage s = {0};
     rs_status status = rs_stage_open(&s, "rs-residual", o->input, e);
     if (status == RS_OK) status = cut(o, &s, rotations, argc, argv, e);
+    if (status == RS_E_WRITE) *file = rs_cli_output(&o->cli);
     rs_stage_close(&s, e);
     rs_mapped_close(rotations);
     return status;
