@@ -17,7 +17,7 @@ typedef struct rs_pack_options {
 
 // The head that the stage writes: the one that arrived with the new policy. RS_USAGE for a stream of rotations.
 RS_MUST_CHECK rs_status rs_pack_head(const rs_head *in, const rs_pack_options *o, rs_head *out, rs_error *e);
-// Everything after rs_stage_begin up to and without rs_stage_finish. RS_USAGE for weights that are packed already, E_TENSOR where a group does not fit, E_VALUE.
+// Everything after rs_stage_begin up to and without rs_stage_finish. RS_USAGE for weights that are packed already and where a group does not fit, E_VALUE.
 RS_MUST_CHECK rs_status rs_pack_stream(rs_stage *s, const rs_pack_options *o, rs_error *e);
 
 #endif

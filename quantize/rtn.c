@@ -31,7 +31,7 @@ rs_status rs_quantize_layout(const rs_scheme *s, const rs_tensor *t, rs_tensor *
     if (!rs_enc_of_bits(s->w_bits, &packed->enc)) return rs_fail(e, RS_E_INTERNAL, "no encoding of %d bits", s->w_bits);
     packed->group = s->group;
     if (s->group != 0 && t->shape[1] % s->group != 0)
-        return rs_fail(e, RS_E_TENSOR, "%s: group %llu does not divide its %llu columns", t->name, (unsigned long long)s->group, (unsigned long long)t->shape[1]);
+        return rs_fail(e, RS_USAGE, "%s: group %llu does not divide its %llu columns", t->name, (unsigned long long)s->group, (unsigned long long)t->shape[1]);
     return rs_tensor_layout(packed, s->scale_dtype, 0, e);
 }
 

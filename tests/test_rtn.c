@@ -77,7 +77,7 @@ int main(void)
     rs_error e = {0};
     rs_tensor t = matrix(), packed;
     s.group = 36;
-    CHECK(rs_quantize_layout(&s, &t, &packed, &e) == RS_E_TENSOR);
+    CHECK(rs_quantize_layout(&s, &t, &packed, &e) == RS_USAGE);
     s.group = 0;
     e = (rs_error){0};
     CHECK(rs_quantize_layout(&s, &t, &packed, &e) == RS_OK);
