@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Four slots for bases (three neighbours and the last), the previous basis in fp64 for junctions.
+// Four slots for bases (three neighbours and the last), the and the dense junctions between neighbours.
 #include "transforms/bases.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/kernels.h"
 #include "transforms/dense.h"
 
 #define SLOTS 4
@@ -19,8 +20,8 @@ struct rs_bases {
         float *f32;
         double *f64;
     } slot[SLOTS];
-    uint64_t before;    // basis in previous
-    double *previous, *T;
+    float *T;      // a dense junction
+    void *product; // T in fp64, or the difference of two bases in f32
 };
 
 rs_status rs_bases_new(rs_bases **out, rs_rotation *r, bool precise, rs_error *e)
@@ -32,7 +33,6 @@ rs_status rs_bases_new(rs_bases **out, rs_rotation *r, bool precise, rs_error *e
     b->precise = precise;
     b->d = rs_rotation_d(r);
     b->last = 2 * rs_rotation_layers(r);
-    b->before = NOTHING;
     for (int i = 0; i < SLOTS; i++) b->slot[i].at = NOTHING;
     return RS_OK;
 }
@@ -44,7 +44,7 @@ void rs_bases_free(rs_bases *b)
         free(b->slot[i].f32);
         free(b->slot[i].f64);
     }
-    free(b->previous);
+    free(b->product);
     free(b->T);
     free(b);
 }
@@ -53,6 +53,9 @@ static rs_status no_memory(const rs_bases *b, rs_error *e)
 {
     return rs_fail(e, RS_E_NOMEM, "no memory for a basis of order %llu", (unsigned long long)b->d);
 }
+
+// Three neighbours take turns, the last basis has a slot of its own.
+static int slot_of(const rs_bases *b, uint64_t j) { return j == b->last ? SLOTS - 1 : (int)(j % (SLOTS - 1)); }
 
 static rs_status fill(rs_bases *b, int s, uint64_t j, rs_error *e)
 {
@@ -82,7 +85,7 @@ rs_status rs_bases_get(rs_bases *b, uint64_t j, rs_rotor *rotor, const float **f
     *f32 = NULL;
     if (H != NULL) return RS_OK;
     if (rs_rotation_is_global(b->r)) j = 0;
-    int s = j == b->last ? SLOTS - 1 : (int)(j % (SLOTS - 1));
+    int s = slot_of(b, j);
     RS_TRY(fill(b, s, j, e));
     rotor->dense = b->slot[s].f64;
     *f32 = b->slot[s].f32;
@@ -107,23 +110,30 @@ rs_status rs_bases_rank(rs_bases *b, uint64_t j, uint64_t *rank, rs_error *e)
     return RS_OK;
 }
 
+// T = R_j^T R_(j+1), rounded to f32. Precise: in fp64. Else T = I + R_j^T (R_(j+1) - R_j) with the difference taken in fp64 and an f32 product: only the small part is rounded,
+// to a few units of what f32 can hold of T, and R_j need not be orthonormal to the last bit for x R_j T to be x R_(j+1).
 static rs_status dense_junction(rs_bases *b, uint64_t j, rs_error *e)
 {
     const double *R;
-    uint64_t d = b->d;
-    if (b->previous == NULL) b->previous = malloc(d * d * sizeof(double));
-    if (b->T == NULL) b->T = malloc(d * d * sizeof(double));
-    if (b->previous == NULL || b->T == NULL) return no_memory(b, e);
-    if (b->before != j) {
-        RS_TRY(rs_rotation_basis(b->r, j, &R, e));
-        memcpy(b->previous, R, d * d * sizeof(double));
-    }
+    uint64_t d = b->d, n = d * d;
+    int s = slot_of(b, j);
+    RS_TRY(fill(b, s, j, e));
+    if (b->T == NULL) b->T = malloc(n * sizeof *b->T);
+    if (b->product == NULL) b->product = malloc(n * (b->precise ? sizeof(double) : sizeof(float)));
+    if (b->T == NULL || b->product == NULL) return no_memory(b, e);
+    // The next basis is at hand afterwards for the layer's weights and for the next junction.
+    RS_TRY(fill(b, slot_of(b, j + 1), j + 1, e));
     RS_TRY(rs_rotation_basis(b->r, j + 1, &R, e));
-    rs_dense_tn(d, d, d, b->previous, d, R, d, 0, b->T, d);
-    // The basis is at hand: keep it for the layer's weights and for the next junction.
-    RS_TRY(fill(b, j + 1 == b->last ? SLOTS - 1 : (int)((j + 1) % (SLOTS - 1)), j + 1, e));
-    memcpy(b->previous, R, d * d * sizeof(double));
-    b->before = j + 1;
+    if (b->precise) {
+        double *T = b->product;
+        rs_dense_tn(d, d, d, b->slot[s].f64, d, R, d, 0, T, d);
+        for (uint64_t i = 0; i < n; i++) b->T[i] = (float)T[i];
+        return RS_OK;
+    }
+    float *change = b->product;
+    for (uint64_t i = 0; i < n; i++) change[i] = (float)(R[i] - (double)b->slot[s].f32[i]);
+    rs_kernels_cpu()->gemm_tn(d, d, d, b->slot[s].f32, d, change, d, 0, b->T, d);
+    for (uint64_t i = 0; i < d; i++) b->T[i * d + i] += 1;
     return RS_OK;
 }
 

@@ -19,7 +19,7 @@ RS_MUST_CHECK rs_status rs_bases_get(rs_bases *b, uint64_t j, rs_rotor *rotor, c
 RS_MUST_CHECK rs_status rs_bases_head(rs_bases *b, uint64_t i, rs_rotor *rotor, rs_error *e);
 // Rank of junction j of a chain; 0 if it changes nothing.
 RS_MUST_CHECK rs_status rs_bases_rank(rs_bases *b, uint64_t j, uint64_t *rank, rs_error *e);
-// Writes resid.j as the plan asks for: low-rank as the chain stores it, dense as T = R_j^T R_(j+1) in fp64; nothing for rank 0.
+// Writes resid.j as the plan asks for: low-rank as the chain stores it, dense as T = R_j^T R_(j+1); nothing for rank 0.
 RS_MUST_CHECK rs_status rs_bases_write_junction(rs_bases *b, uint64_t j, const rs_plan *plan, rs_relay *relay, rs_error *e);
 
 #endif

@@ -75,10 +75,13 @@ static void fold_piece(void *context, size_t i)
         float *out = p->out == NULL ? NULL : p->out + (begin - p->first) * cols;
         for (size_t r = 0; r < n; r += p->strip) {
             size_t m = n - r < p->strip ? n - r : p->strip;
-            float *w = product ? in + r * cols : in;
-            (void)!rs_fold_load(p->k, p->dtype, p->w + (begin + r) * cols * size, m * cols, w, NULL);
+            float *into = product ? in + r * cols : in;
+            const uint8_t *from = p->w + (begin + r) * cols * size;
+            const float *w = into;
+            if (p->dtype == RS_F32) w = (const float *)(const void *)from; // payloads are aligned
+            else (void)!rs_fold_load(p->k, p->dtype, from, m * cols, into, NULL);
             if (simple) {
-                float *y = product ? w : out + r * cols;
+                float *y = product ? into : out + r * cols;
                 // One product of two f32, rounded once: the same as the fp64 chain would give.
                 for (size_t a = 0; a < m; a++)
                     for (size_t j = 0; j < cols; j++) y[a * cols + j] = f->gamma == NULL ? w[a * cols + j] : w[a * cols + j] * f->gamma[j];
@@ -86,7 +89,7 @@ static void fold_piece(void *context, size_t i)
             }
             double *to = p->out64 != NULL ? p->out64 + (begin + r) * cols : x;
             strip64(p, m, w, to, x + p->strip * cols);
-            float *y = product ? w : out == NULL ? NULL : out + r * cols;
+            float *y = product ? into : out == NULL ? NULL : out + r * cols;
             for (size_t j = 0; y != NULL && j < m * cols; j++) y[j] = (float)to[j];
         }
         if (product) p->k->gemm_nn(n, cols, cols, in, cols, f->basis_f32, cols, 0, out, cols);

@@ -28,14 +28,13 @@ rs_status rs_junction_lowrank(rs_relay *relay, rs_role role, uint64_t j, uint64_
     return rs_relay_end(relay, e);
 }
 
-rs_status rs_junction_dense(rs_relay *relay, rs_role role, uint64_t j, uint64_t n, const double *T, rs_error *e)
+rs_status rs_junction_dense(rs_relay *relay, rs_role role, uint64_t j, uint64_t n, const float *T, rs_error *e)
 {
     rs_tensor t;
     void *block;
     RS_TRY(describe(&t, role, j, n, RS_ENC_RAW, 0, e));
     RS_TRY(rs_relay_block(relay, t.payload_len, &block, e));
-    float *y = block;
-    for (uint64_t i = 0; i < n * n; i++) y[i] = (float)T[i];
+    memcpy(block, T, t.payload_len);
     RS_TRY(rs_relay_begin(relay, &t, e));
     RS_TRY(rs_relay_post(relay, t.payload_len, e));
     return rs_relay_end(relay, e);
