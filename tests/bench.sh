@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Measures what the README states. Needs $B (build folder); MODEL (GGUF, safetensors or directory) and TEXT, by default those in $RS_SHARED or ../shared.
-# Arguments or PARTS="..." name parts: fp llama fuse seeds reference residual memory fuse-speed eval-speed io kernels. Each prints: what, measured, wanted.
+# Arguments or PARTS="..." name parts: fp llama fuse seeds reference residual memory fuse-speed eval-speed io tokenizer kernels. Each prints: what, measured, wanted.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 export PATH="$B/bin:$PATH" LC_ALL=C
@@ -152,7 +152,12 @@ part_io() {
     fi
 }
 
+part_tokenizer() {
+    ready
+    "$B/tests/bench_tokenizer" "$dir/model.rsq" "$text"
+}
+
 part_kernels() { "$B/tests/bench_kernels"; }
 
-parts=${*:-${PARTS:-fp llama fuse seeds reference residual memory fuse-speed eval-speed io kernels}}
+parts=${*:-${PARTS:-fp llama fuse seeds reference residual memory fuse-speed eval-speed io tokenizer kernels}}
 for p in $parts; do "part_$p"; done
