@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import rsq  # noqa: E402
 
 tool, tmp = sys.argv[1:3]
-passed = failed = 0
+passed = failed = skipped = 0
 LINEAR = {"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate",
           "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down", "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm"}
 FIXED = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}
@@ -211,6 +211,38 @@ def real_model(path):
     check(np.array_equal(np.load(ids), np.array(t.encode(text, add_special_tokens=False).ids)), "token ids of wiki.test.raw")
 
 
+def splitting_case(model, pre, Llama):
+    """A model of zeros with a real vocabulary: its tokenizer.json gives the token ids that llama.cpp gives for this tokenizer.ggml.pre."""
+    import tokenizers
+    fields = gguf.GGUFReader(model).fields
+    path = os.path.join(tmp, "pre.gguf")
+    w = gguf.GGUFWriter(path, "llama")
+    for add, v in ((w.add_block_count, 1), (w.add_context_length, 64), (w.add_embedding_length, 8), (w.add_feed_forward_length, 8), (w.add_head_count, 2), (w.add_head_count_kv, 2),
+                   (w.add_rope_dimension_count, 4), (w.add_layer_norm_rms_eps, 1e-5), (w.add_tokenizer_model, "gpt2"), (w.add_tokenizer_pre, pre), (w.add_add_bos_token, False),
+                   (w.add_bos_token_id, 1), (w.add_eos_token_id, 2)):
+        add(v)
+    tokens = fields["tokenizer.ggml.tokens"].contents()
+    w.add_token_list(tokens)
+    w.add_token_types(fields["tokenizer.ggml.token_type"].contents())
+    w.add_token_merges(fields["tokenizer.ggml.merges"].contents())
+    w.add_tensor("token_embd.weight", np.zeros((len(tokens), 8), np.float32))
+    for name in ("output_norm", "blk.0.attn_norm", "blk.0.ffn_norm"):
+        w.add_tensor(name + ".weight", np.zeros(8, np.float32))
+    for name in ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down"):
+        w.add_tensor("blk.0.%s.weight" % name, np.zeros((8, 8), np.float32))
+    w.write_header_to_file()
+    w.write_kv_data_to_file()
+    w.write_tensors_to_file()
+    w.close()
+    f = imported(path)
+    if f is None:
+        return
+    text = open(os.path.join(os.path.dirname(model), "wiki.test.raw"), "rb").read()[:60000].decode("utf-8", "ignore")
+    text += " I'M 12345 x\u00b2\u00bd\u2167  \t\n\n\r\n  \u00fcn\u00efcode \u6f22\u5b57\u304b\u306a\ud55c\uae00 'Ll's $5+3=8 foo_bar() `x` <|im_start|>user\n  "
+    ours = tokenizers.Tokenizer.from_str(f.files["tokenizer.json"].decode()).encode(text, add_special_tokens=False).ids
+    check(ours == Llama(path, vocab_only=True, verbose=False).tokenize(text.encode(), add_bos=False, special=True), "token ids for tokenizer.ggml.pre %s" % pre)
+
+
 safetensors_case("tied-f32", torch.float32, tie_word_embeddings=True)
 safetensors_case("untied-bf16", torch.bfloat16)
 safetensors_case("biases-f16", torch.float16, attention_bias=True, mlp_bias=True)
@@ -228,5 +260,13 @@ except TypeError:
 gguf_case("llama3", "F16", rope=llama3_factors(tiny(**scaled)[0], llama3), **scaled)
 if len(sys.argv) > 3:
     real_model(sys.argv[3])
-print("%d passed, %d failed, 0 skipped" % (passed, failed))
+    try:
+        from llama_cpp import Llama
+    except ImportError:
+        Llama = None
+        skipped += 1
+        print("SKIP import.py: no llama_cpp to compare splittings with")
+    for pre in ("gpt-2", "smollm", "llama-bpe", "dbrx", "qwen2", "deepseek-coder", "default") if Llama else ():
+        splitting_case(sys.argv[3], pre, Llama)
+print("%d passed, %d failed, %d skipped" % (passed, failed, skipped))
 sys.exit(failed != 0)

@@ -9,5 +9,7 @@ fi
 tmp=$(mktemp -d) && trap 'rm -rf "$tmp"' EXIT
 model=${RS_SHARED:+$RS_SHARED/data/SmolLM2-135M-Instruct.Q4_1.gguf}
 [ -n "$model" ] && [ -e "$model" ] || { model=; echo "SKIP import oracle: no real model (RS_SHARED)"; }
-"$RS_PYTHON" "$T/oracle/import.py" "$(command -v rs-import)" "$tmp" ${model:+"$model"} 2>&1 | grep -v -i warning
-exit "${PIPESTATUS[0]}"
+"$RS_PYTHON" "$T/oracle/import.py" "$(command -v rs-import)" "$tmp" ${model:+"$model"} 2>"$tmp/err"
+status=$?
+[ $status -eq 0 ] || tail -20 "$tmp/err"
+exit $status
