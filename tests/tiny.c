@@ -275,7 +275,7 @@ double tiny_difference(size_t n, const float *a, const float *b)
     double worst = 0, most = 0;
     for (size_t i = 0; i < n; i++) {
         double x = fabs((double)a[i] - b[i]);
-        if (!(x <= worst)) worst = x;
+        if (x > worst || isnan(x)) worst = x;
         if (fabs((double)a[i]) > most) most = fabs((double)a[i]);
     }
     return worst / most;

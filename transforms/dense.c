@@ -83,7 +83,7 @@ static double gram_error(size_t m, size_t n, const double *a, double *g)
     for (size_t i = 0; i < n; i++)
         for (size_t j = 0; j < n; j++) {
             double x = fabs(g[i * n + j] - (i == j ? 1 : 0));
-            if (!(x <= worst)) worst = x; // NaN is kept
+            if (x > worst || isnan(x)) worst = x; // a NaN stays: nothing is greater
         }
     return worst;
 }

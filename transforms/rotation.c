@@ -136,7 +136,7 @@ static void gram_piece(void *context, size_t i)
     for (size_t a = 0; a < rows; a++)
         for (size_t b = 0; b < cols; b++) {
             double x = fabs((double)g[a * cols + b] - (a == b ? 1 : 0));
-            if (!(x <= worst)) worst = x;
+            if (x > worst || isnan(x)) worst = x; // a NaN stays: nothing is greater
         }
     p->worst[i] = worst;
 }
@@ -156,7 +156,7 @@ static rs_status probe(size_t n, const float *a, double *norm, rs_error *e)
     for (size_t i = 0; i < n; i++) {
         double sum = 0;
         for (size_t j = 0; j < PROBES; j++) sum += ((double)z[i * PROBES + j] - v[i * PROBES + j]) * ((double)z[i * PROBES + j] - v[i * PROBES + j]) / PROBES;
-        if (!(sum <= *norm)) *norm = sum;
+        if (sum > *norm || isnan(sum)) *norm = sum;
     }
     *norm = sqrt(*norm);
     free(v);
@@ -175,7 +175,7 @@ static rs_status orthonormal(const char *name, size_t n, const float *a, rs_erro
     struct gram p = {rs_kernels_cpu(), n, step, a, g, worst};
     rs_threads_for(pieces, gram_piece, &p);
     for (size_t i = 0; i < pieces; i++)
-        if (!(worst[i] <= all)) all = worst[i];
+        if (worst[i] > all || isnan(worst[i])) all = worst[i];
     free(g);
     return all <= TOLERANCE ? RS_OK : rs_fail(e, RS_E_VALUE, "tensor %s: |R^T R - I| is %.3g, above %g", name, all, TOLERANCE);
 }
