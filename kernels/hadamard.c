@@ -2,13 +2,14 @@
 // Builds Hadamard matrices (conventions: formats/FORMAT.md, section 8) and applies them in fp64.
 #include "kernels/hadamard.h"
 
+#include <cblas.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "kernels/threads.h"
 
-enum { MAX_N = 1 << 24, MAX_K = 4096, MAX_E = 8, LANES = 8 };
+enum { MAX_N = 1 << 24, MAX_K = 4096, MAX_E = 8, LANES = 16, LARGE_K = 64 };
 
 // GF(p^e); element t has digits c_0 c_1 .. base p, the coefficients of a polynomial; low[i] is the coefficient of X^i of the monic modulus.
 struct field {
@@ -221,6 +222,7 @@ void rs_hadamard_dense(const rs_hadamard *H, double *out)
 
 struct apply {
     const rs_hadamard *H;
+    const double *wide; // the base as fp64 for dgemm, k x k, by output; NULL: add and subtract
     double *x;
     size_t ld;
     bool transpose;
@@ -238,7 +240,7 @@ static void sylvester(size_t n, double *x)
 }
 
 // x [k, pow2]: every column times the base, LANES columns at a time, and times scale.
-static void base(const rs_hadamard *H, double *x, bool transpose)
+static void base(const rs_hadamard *H, const double *wide, double *x, bool transpose)
 {
     const size_t k = H->k, step = transpose ? 1 : k, start = transpose ? k : 1;
     double in[MAX_K][LANES];
@@ -247,6 +249,10 @@ static void base(const rs_hadamard *H, double *x, bool transpose)
         memset(in, 0, k * sizeof *in);
         for (size_t i = 0; i < k; i++)
             memcpy(in[i], x + i * H->pow2 + c, width * sizeof(double));
+        if (wide != NULL) {
+            cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)k, (int)width, (int)k, H->scale, wide, (int)k, in[0], LANES, 0, x + c, (int)H->pow2);
+            continue;
+        }
         for (size_t j = 0; j < k; j++) {
             const int8_t *sign = H->signs + j * start;
             double sum[LANES] = {0};
@@ -266,12 +272,19 @@ static void apply_row(void *context, size_t row)
     for (double *x = a->x + row * a->ld, *end = x + H->n; x < end; x += H->block) {
         for (size_t i = 0; i < H->k; i++)
             sylvester(H->pow2, x + i * H->pow2);
-        base(H, x, a->transpose);
+        base(H, a->wide, x, a->transpose);
     }
 }
 
 void rs_hadamard_apply_f64(const rs_hadamard *H, size_t rows, double *x, size_t ld, bool transpose)
 {
-    struct apply a = {H, x, ld, transpose};
+    struct apply a = {.H = H, .x = x, .ld = ld, .transpose = transpose};
+    const size_t k = H->k;
+    double *wide = k >= LARGE_K && rows > 1 ? malloc(k * k * sizeof *wide) : NULL; // without memory the slow way serves
+    for (size_t i = 0; wide != NULL && i < k; i++)
+        for (size_t j = 0; j < k; j++)
+            wide[transpose ? i * k + j : j * k + i] = H->signs[i * k + j];
+    a.wide = wide;
     rs_threads_for(rows, apply_row, &a);
+    free(wide);
 }

@@ -7,7 +7,6 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 enum { MAX_THREADS = 256 };
@@ -28,6 +27,12 @@ static unsigned long round_number;
 static bool stop;
 static struct loop *current;
 static _Thread_local bool inside;
+
+// OpenBLAS would start its own threads before rs_threads_set was ever called.
+__attribute__((constructor)) static void single(void)
+{
+    openblas_set_num_threads(1);
+}
 
 static void work(struct loop *l)
 {

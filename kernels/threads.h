@@ -5,7 +5,7 @@
 
 #include <stddef.h>
 
-// Sets the number of threads (>= 1) of the process-wide pool and makes OpenBLAS single-threaded (its calls are the pieces); not from within a loop. Default 1.
+// Sets the number of threads (1..256, what lies outside is brought inside; fewer if the system gives no more) of the process-wide pool and makes OpenBLAS single-threaded (its calls are the pieces); not from within a loop. Default 1.
 void rs_threads_set(int n);
 int rs_threads_get(void);
 // Number of processors that this process may run on.

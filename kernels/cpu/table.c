@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // The tables of CPU kernels and the choice between them at start-up.
-#include <cblas.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
@@ -41,7 +40,6 @@ static bool has_f16c(void)
 
 static void choose(void)
 {
-    openblas_set_num_threads(1);
     rs_kernels *t = tables;
     *t++ = reference;
     *t = reference;
