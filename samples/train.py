@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trains the sample model: its tokenizer, a Llama of 1.6 million parameters, and the outliers of a large model on top.
 
-    train.py -o model [--work DIR] [--steps N]      (needs torch, transformers, tokenizers, safetensors; about 15 minutes on two cores)
+    train.py -o model [--work DIR] [--steps N]      (needs torch, transformers, tokenizers, safetensors; about 12 minutes on two idle cores)
 
 DIR keeps the trained weights before the outliers are made, so that a second run with the same --work starts from there.
 Row vectors: x' = x R. Letters: L layers, d hidden size, f FFN size, h head size, V vocabulary.
