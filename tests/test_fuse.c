@@ -131,6 +131,25 @@ static void refusals(void)
     CHECK(rs_mapped_open(&m, second, &e) == RS_E_READ);
 }
 
+// A NaN anywhere is named, with its tensor.
+static void values(void)
+{
+    static const char *const name[] = {"model.norm.weight", "model.embed_tokens.weight", "model.layers.0.self_attn.v_proj.weight", "model.layers.1.mlp.down_proj.weight", "model.layers.2.self_attn.o_proj.bias"};
+    char model[128], rot[128], out[128];
+    for (size_t i = 0; i < sizeof name / sizeof name[0]; i++)
+        for (int k = 0; k < 3; k++) {
+            tiny_spec s = tiny_default();
+            s.biases = true;
+            tiny_rotations(tiny_path(rot, sizeof rot, "rot.rsq"), &s, TINY_DENSE, 0.3, 0, 3, NULL);
+            s.nan_in = name[i];
+            tiny_model(tiny_path(model, sizeof model, "nan.rsq"), &s);
+            rs_error e = {0};
+            CHECKF(tiny_fuse(model, k == 0 ? NULL : rot, tiny_path(out, sizeof out, "nan-out.rsq"), (rs_fuse_options){.rotate = true, .online = true, .precise = k == 2}, &e) == RS_E_VALUE &&
+                       strstr(e.text, name[i]) != NULL,
+                   "%s, way %d: %s", name[i], k, e.text);
+        }
+}
+
 int main(void)
 {
     tiny_spec s = tiny_default();
@@ -142,5 +161,6 @@ int main(void)
     what_it_writes();
     deterministic();
     refusals();
+    values();
     return check_report();
 }

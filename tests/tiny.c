@@ -105,6 +105,7 @@ static bool write_tensor(rs_writer *w, const tiny_spec *s, const char *name, rs_
         x[i] = (float)(mean + scale * rs_random_normal(s->seed, stream, i));
         if (role == RS_ROLE_NORM && i % 13 == 5) x[i] *= 6; // channels that stand out
     }
+    if (s->nan_in != NULL && strcmp(s->nan_in, name) == 0) x[n - 1] = NAN;
     const rs_kernels *k = rs_kernels_reference();
     void *payload = x;
     if (dtype == RS_F16) k->f32_to_f16(n, x, payload = y);

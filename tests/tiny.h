@@ -10,6 +10,7 @@ typedef struct tiny_spec {
     bool tied, biases;
     rs_dtype dtype; // of the weights: RS_F32, RS_F16 or RS_BF16; norms are f32
     uint64_t seed;
+    const char *nan_in; // name of a tensor whose last value is a NaN, NULL: none
 } tiny_spec;
 
 // 3 layers, d 32, f 48, two KV heads of four of size 8, 50 tokens, tied, f32.

@@ -3,6 +3,7 @@
 #include "transforms/fold.h"
 
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,13 +22,15 @@ struct piece_work {
     size_t first;              // row that out starts with
     float *out;                // rows of f32
     double *out64;             // rows of fp64 instead (side 1)
-    atomic_bool no_memory;
+    atomic_bool no_memory, not_finite;
 };
 
 static rs_status no_memory(rs_error *e, uint64_t rows, uint64_t cols)
 {
     return rs_fail(e, RS_E_NOMEM, "no memory to multiply a matrix of %llu x %llu", (unsigned long long)rows, (unsigned long long)cols);
 }
+
+static rs_status bad_value(rs_error *e) { return rs_fail(e, RS_E_VALUE, "a value is not finite"); }
 
 rs_status rs_fold_load(const rs_kernels *k, rs_dtype dtype, const void *x, uint64_t n, float *y, rs_error *e)
 {
@@ -50,6 +53,18 @@ static void strip64(const struct piece_work *p, size_t n, const float *w, double
     for (size_t i = 0; rs_rotor_on(&f->head) && f->head_side == 1 && i < n; i += f->head.n) rs_rotor_columns(&f->head, cols, x + i * cols, cols, scratch);
     if (rs_rotor_on(&f->r4)) rs_rotor_rows(&f->r4, n, x, scratch);
     if (rs_rotor_on(&f->basis) && f->basis_side == 0 && f->basis_f32 == NULL) rs_rotor_rows(&f->basis, n, x, scratch);
+}
+
+// True when one of n values is NaN or infinite.
+static bool not_finite(size_t n, const float *x)
+{
+    uint32_t bad = 0;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t u;
+        memcpy(&u, &x[i], sizeof u);
+        bad |= (u & 0x7f800000u) == 0x7f800000u;
+    }
+    return bad != 0;
 }
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
@@ -80,6 +95,7 @@ static void fold_piece(void *context, size_t i)
             const float *w = into;
             if (p->dtype == RS_F32) w = (const float *)(const void *)from; // payloads are aligned
             else (void)!rs_fold_load(p->k, p->dtype, from, m * cols, into, NULL);
+            if (not_finite(m * cols, w)) atomic_store(&p->not_finite, true);
             if (simple) {
                 float *y = product ? into : out + r * cols;
                 // One product of two f32, rounded once: the same as the fp64 chain would give.
@@ -136,6 +152,7 @@ static rs_status fold_rows(const rs_fold *f, struct piece_work *p, rs_relay *rel
         struct column_work c = {.basis = &f->basis, .cols = cols, .step = 192, .x = p->out64};
         if (f->basis_f32 == NULL && !atomic_load(&p->no_memory)) rs_threads_for((cols + c.step - 1) / c.step, column_piece, &c);
         if (atomic_load(&p->no_memory) || atomic_load(&c.no_memory)) status = no_memory(e, rows, cols);
+        else if (atomic_load(&p->not_finite)) status = bad_value(e);
     }
     for (size_t r = 0; status == RS_OK && r < rows; r += block_rows) {
         size_t n = rows - r < block_rows ? rows - r : block_rows;
@@ -171,6 +188,7 @@ rs_status rs_fold_matrix(const rs_fold *f, const rs_kernels *k, rs_dtype dtype, 
         p.out = block;
         rs_threads_for((n + p.step - 1) / p.step, fold_piece, &p);
         if (atomic_load(&p.no_memory)) return no_memory(e, rows, cols);
+        if (atomic_load(&p.not_finite)) return bad_value(e);
         RS_TRY(rs_relay_post(relay, n * cols * sizeof(float), e));
     }
     return RS_OK;
@@ -182,6 +200,7 @@ rs_status rs_fold_vector(const rs_fold *f, const rs_kernels *k, rs_dtype dtype, 
     RS_TRY(rs_relay_block(relay, n * sizeof(float), &block, e));
     float *y = block;
     RS_TRY(rs_fold_load(k, dtype, b, n, y, e));
+    if (not_finite(n, y)) return bad_value(e);
     // b^T R is one row: entries are multiplied like the columns of a matrix of one row. Heads lie side by side in it.
     size_t scratch = larger(rs_rotor_on(&f->basis) ? rs_rotor_scratch(&f->basis, 1) : 0, rs_rotor_on(&f->head) ? rs_rotor_scratch(&f->head, n / f->head.n) : 0);
     double *x = malloc((n + scratch + 1) * sizeof *x);

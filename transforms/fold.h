@@ -19,7 +19,7 @@ typedef struct rs_fold {
 } rs_fold;
 
 // Folds a raw matrix of dtype f32, f16 or bf16 into an f32 tensor whose rs_relay_begin has been called. Spread over the thread pool; the result does not depend on it.
-// Memory: for side 1 one copy of the matrix (fp64, or f32 with basis_f32), else blocks. E_NOMEM, errors of the relay.
+// Memory: for side 1 one copy of the matrix (fp64, or f32 with basis_f32), else blocks. E_VALUE (a NaN or infinity in w), E_NOMEM, errors of the relay.
 RS_MUST_CHECK rs_status rs_fold_matrix(const rs_fold *f, const rs_kernels *k, rs_dtype dtype, const void *w, uint64_t rows, uint64_t cols, rs_relay *relay, rs_error *e);
 // The same for a bias b [n]: its entries are rows, so only what acts on side 1 may be set; sums are fp64 in any case.
 RS_MUST_CHECK rs_status rs_fold_vector(const rs_fold *f, const rs_kernels *k, rs_dtype dtype, const void *b, uint64_t n, rs_relay *relay, rs_error *e);

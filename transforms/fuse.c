@@ -196,8 +196,9 @@ static rs_status weight(rs_fuse *f, const rs_relay_item *it, rs_tensor *t, rs_er
     t->dtype = RS_F32;
     RS_TRY(rs_tensor_layout(t, RS_F32, 0, e));
     RS_TRY(rs_relay_begin(f->relay, t, e));
-    if (p.bias) RS_TRY(rs_fold_vector(&fold, f->k, from, it->payload, t->shape[0], f->relay, e));
-    else RS_TRY(rs_fold_matrix(&fold, f->k, from, it->payload, t->shape[0], t->shape[1], f->relay, e));
+    rs_status status = p.bias ? rs_fold_vector(&fold, f->k, from, it->payload, t->shape[0], f->relay, e) : rs_fold_matrix(&fold, f->k, from, it->payload, t->shape[0], t->shape[1], f->relay, e);
+    if (status == RS_E_VALUE) return rs_error_prefix(e, status, "tensor %s", t->name);
+    RS_TRY(status);
     return rs_relay_end(f->relay, e);
 }
 

@@ -243,8 +243,10 @@ static rs_status rebase(rs_residual *r, const rs_relay_item *it, const rs_place 
     t.dtype = RS_F32;
     RS_TRY(rs_tensor_layout(&t, RS_F32, 0, e));
     RS_TRY(rs_relay_begin(r->relay, &t, e));
-    if (p->bias) RS_TRY(rs_fold_vector(&fold, rs_kernels_cpu(), from, it->payload, t.shape[0], r->relay, e));
-    else RS_TRY(rs_fold_matrix(&fold, rs_kernels_cpu(), from, it->payload, t.shape[0], t.shape[1], r->relay, e));
+    const rs_kernels *k = rs_kernels_cpu();
+    rs_status status = p->bias ? rs_fold_vector(&fold, k, from, it->payload, t.shape[0], r->relay, e) : rs_fold_matrix(&fold, k, from, it->payload, t.shape[0], t.shape[1], r->relay, e);
+    if (status == RS_E_VALUE) return rs_error_prefix(e, status, "tensor %s", t.name);
+    RS_TRY(status);
     return rs_relay_end(r->relay, e);
 }
 
