@@ -152,14 +152,14 @@ static rs_status follow(const char *path, char target[PATH_MAX], rs_error *e)
 }
 
 // Refuses an output that is one of the inputs. Character devices and sockets may be both.
-static rs_status check_inputs(const struct stat *st, rs_in *const *inputs, size_t n, rs_error *e)
+static rs_status check_inputs(const struct stat *st, const char *name, rs_in *const *inputs, size_t n, rs_error *e)
 {
     if (S_ISCHR(st->st_mode) || S_ISSOCK(st->st_mode)) return RS_OK;
     for (size_t i = 0; i < n; i++) {
         uint64_t dev, ino;
         if (inputs[i] == NULL) continue;
         rs_in_identity(inputs[i], &dev, &ino);
-        if (dev == (uint64_t)st->st_dev && ino == (uint64_t)st->st_ino) return rs_fail(e, RS_USAGE, "the output is the input %s", rs_in_name(inputs[i]));
+        if (dev == (uint64_t)st->st_dev && ino == (uint64_t)st->st_ino) return rs_fail(e, RS_USAGE, "output %s is the input %s", name, rs_in_name(inputs[i]));
     }
     return RS_OK;
 }
@@ -180,7 +180,7 @@ static rs_status open_in_place(rs_out *o, const char *path, int number, rs_in *c
     if (o->fd < 0 || fstat(o->fd, &st) != 0) return rs_fail(e, RS_E_WRITE, "%s", strerror(errno));
     if (isatty(o->fd)) return rs_fail(e, RS_USAGE, "will not write binary data to a terminal: give -o FILE, or redirect or pipe the output");
     if (S_ISFIFO(st.st_mode)) fcntl(o->fd, F_SETPIPE_SZ, PIPE_SIZE); // only for speed
-    return check_inputs(&st, inputs, n, e);
+    return check_inputs(&st, o->name, inputs, n, e);
 }
 
 static rs_status open_atomic(rs_out *o, char *target, rs_error *e)
@@ -214,7 +214,7 @@ static rs_status open_output(rs_out *o, const char *path, rs_in *const *inputs, 
     struct stat st;
     if (stat(target, &st) == 0) {
         if (S_ISDIR(st.st_mode)) return rs_fail(e, RS_E_WRITE, "is a directory");
-        RS_TRY(check_inputs(&st, inputs, n, e));
+        RS_TRY(check_inputs(&st, o->name, inputs, n, e));
         if (!S_ISREG(st.st_mode)) return open_in_place(o, target, -1, inputs, n, e);
         // A file that its owner made read-only is not replaced, although the folder would permit it.
         if (faccessat(AT_FDCWD, target, W_OK, AT_EACCESS) != 0) return rs_fail(e, RS_E_WRITE, "%s", strerror(errno));

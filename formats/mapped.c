@@ -234,10 +234,15 @@ static rs_status verify_mapping(rs_mapped *m, rs_error *e)
 
 // ---- pipes
 
-static int open_spool(void)
+static const char *spool_folder(void)
 {
     const char *dir = getenv("TMPDIR");
-    if (dir == NULL || *dir == 0) dir = "/tmp";
+    return dir != NULL && *dir != 0 ? dir : "/tmp";
+}
+
+static int open_spool(void)
+{
+    const char *dir = spool_folder();
     int fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
     if (fd >= 0) return fd;
     char path[4096]; // a file system without O_TMPFILE
@@ -254,7 +259,7 @@ static rs_status spool(void *context, const void *bytes, size_t n, rs_error *e)
     while (n > 0) {
         ssize_t k = write(m->fd, p, n);
         if (k < 0 && errno == EINTR) continue;
-        if (k < 0) return rs_fail(e, RS_E_WRITE, "spool: %s", strerror(errno));
+        if (k < 0) return rs_fail(e, RS_E_WRITE, "temporary file in %s: %s", spool_folder(), strerror(errno));
         p += k;
         n -= (size_t)k;
     }
@@ -264,7 +269,7 @@ static rs_status spool(void *context, const void *bytes, size_t n, rs_error *e)
 static rs_status verify_pipe(rs_mapped *m, rs_error *e)
 {
     m->fd = open_spool();
-    if (m->fd < 0) return rs_fail(e, RS_E_WRITE, "spool: %s", strerror(errno));
+    if (m->fd < 0) return rs_fail(e, RS_E_WRITE, "temporary file in %s: %s", spool_folder(), strerror(errno));
     RS_TRY(rs_reader_open_sink(&m->reader, m->in, spool, m, e));
     RS_TRY(walk(m, e));
     return map_file(m, e);

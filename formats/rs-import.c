@@ -144,10 +144,12 @@ static rs_status write_stream(const struct options *o, const rs_import *m, int a
     rs_out *out = NULL;
     rs_writer *w = NULL;
     rs_head head = rs_import_head(m);
-    rs_in **inputs = calloc(m->source.n_files, sizeof *inputs);
+    size_t n = m->source.n_files;
+    rs_in **inputs = calloc(n + RS_TEXT_COUNT + 1, sizeof *inputs);
     rs_status status = inputs == NULL ? rs_fail(e, RS_E_NOMEM, "no memory for the inputs") : RS_OK;
-    for (size_t i = 0; status == RS_OK && i < m->source.n_files; i++) inputs[i] = m->source.file[i].in;
-    if (status == RS_OK) status = rs_out_open(&out, o->cli.output, inputs, m->source.n_files, e);
+    for (size_t i = 0; status == RS_OK && i < n; i++) inputs[i] = m->source.file[i].in;
+    for (int i = 0; status == RS_OK && i <= RS_TEXT_COUNT; i++) inputs[n++] = i < RS_TEXT_COUNT ? m->source.text[i].in : m->source.index.in;
+    if (status == RS_OK) status = rs_out_open(&out, o->cli.output, inputs, n, e);
     if (status == RS_OK) status = rs_writer_open(&w, out, &head, e);
     if (status == RS_OK) status = write_frames(o, m, w, argc, argv, e);
     if (status != RS_OK && w != NULL) rs_writer_abort(w, status, o->cli.tool, e->text);

@@ -69,10 +69,8 @@ static rs_status read_whole(rs_in *in, char **bytes, size_t *len, rs_error *e)
 
 static rs_status read_text(rs_source_text *t, const char *path, rs_error *e)
 {
-    rs_in *in;
-    rs_status s = rs_spool_open(&in, path, e);
-    if (s == RS_OK) s = read_whole(in, &t->bytes, &t->len, e);
-    rs_in_close(in);
+    rs_status s = rs_spool_open(&t->in, path, e);
+    if (s == RS_OK) s = read_whole(t->in, &t->bytes, &t->len, e);
     t->read = true;
     return s == RS_OK ? RS_OK : rs_error_prefix(e, s, "%s", base_name(path));
 }
@@ -342,8 +340,11 @@ void rs_source_close(rs_source *s)
         rs_in_close(s->file[i].in);
         free(s->file[i].name);
     }
-    for (int i = 0; i < RS_TEXT_COUNT; i++) free(s->text[i].bytes);
-    free(s->index.bytes);
+    for (int i = 0; i <= RS_TEXT_COUNT; i++) {
+        rs_source_text *t = i < RS_TEXT_COUNT ? &s->text[i] : &s->index;
+        rs_in_close(t->in);
+        free(t->bytes);
+    }
     free(s->file);
     free(s->tensor);
     memset(s, 0, sizeof *s);

@@ -41,6 +41,7 @@ typedef struct rs_source_text {
     char *bytes;      // NULL: there is none
     size_t len;
     bool read;        // it stands in a file of its own and was not made from metadata
+    rs_in *in;        // that file, held open so that the output is not put over it
 } rs_source_text;
 enum { RS_TEXT_CONFIG, RS_TEXT_TOKENIZER, RS_TEXT_TOKENIZER_CONFIG, RS_TEXT_COUNT };
 

@@ -189,7 +189,7 @@ static void print_against(const rs_cli *cli, const struct options *o, json_t *li
         json_object_set_new(j, "tokens", json_integer((json_int_t)r->tokens));
         print_json(j);
     } else if (!cli->quiet)
-        printf("%s: %s as %s: logits max abs %.3g rel %.3g, KL %.3g (largest %.3g), top-1 %.2f %%, %zu tokens, tolerance %g\n", o->file, r->pass ? "computes the same" : "DIFFERS", o->against, r->logits.max_abs, rel,
+        printf("%s: %s %s: logits max abs %.3g rel %.3g, KL %.3g (largest %.3g), top-1 %.2f %%, %zu tokens, tolerance %g\n", strcmp(o->file, "-") == 0 ? "standard input" : o->file, r->pass ? "computes the same as" : "DIFFERS from", o->against, r->logits.max_abs, rel,
                r->kl, r->kl_max, 100 * r->top1, r->tokens, o->tol);
 }
 

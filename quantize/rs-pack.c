@@ -75,7 +75,9 @@ static rs_status choice(const char *what, const char *value, const char *const *
 {
     for (*index = 0; *index < n; ++*index)
         if (strcmp(value, names[*index]) == 0) return RS_OK;
-    return rs_fail(e, RS_USAGE, "%s: unknown value %s", what, value);
+    char known[64] = "";
+    for (size_t i = 0; i < n; i++) snprintf(known + strlen(known), sizeof known - strlen(known), " %s", names[i]);
+    return rs_fail(e, RS_USAGE, "%s: '%s' is none of:%s", what, value, known);
 }
 
 static rs_status parse(void *context, int id, const char *value, rs_error *e)

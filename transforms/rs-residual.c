@@ -36,6 +36,7 @@ struct options {
     int64_t rank;
     double energy;
     bool rank_given, energy_given, paper;
+    bool reporting; // E_WRITE is about the report
 };
 
 enum { OPERAND, ROTATIONS, RANK, ENERGY, PAPER, REPORT };
@@ -76,7 +77,7 @@ static json_t *line(size_t j, uint64_t d, const rs_lowrank_loss *l)
 }
 
 // The report as JSON, and on standard error where asked for.
-static rs_status report(const struct options *o, const rs_residual *r, rs_error *e)
+static rs_status report(struct options *o, const rs_residual *r, rs_error *e)
 {
     size_t n;
     uint64_t d, macs = 0, bytes = 0;
@@ -100,12 +101,14 @@ static rs_status report(const struct options *o, const rs_residual *r, rs_error 
     json_decref(root);
     if (text == NULL) return rs_fail(e, RS_E_NOMEM, "no memory for the report");
     rs_out *out = NULL;
+    o->reporting = true;
     rs_status status = rs_out_open(&out, o->report, NULL, 0, e);
     if (status == RS_OK) status = rs_out_write(out, text, strlen(text), e);
     if (status == RS_OK) status = rs_out_write(out, "\n", 1, e);
     if (status == RS_OK) status = rs_out_commit(out, e);
     rs_out_close(out);
     free(text);
+    o->reporting = status != RS_OK;
     return status;
 }
 
@@ -144,7 +147,7 @@ static rs_status run(struct options *o, int argc, char **argv, const char **file
     rs_stage s = {0};
     rs_status status = rs_stage_open(&s, "rs-residual", o->input, e);
     if (status == RS_OK) status = cut(o, &s, rotations, argc, argv, e);
-    if (status == RS_E_WRITE) *file = rs_cli_output(&o->cli);
+    if (status == RS_E_WRITE) *file = o->reporting ? o->report : rs_cli_output(&o->cli);
     rs_stage_close(&s, e);
     rs_mapped_close(rotations);
     return status;
