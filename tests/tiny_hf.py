@@ -7,7 +7,7 @@ import random
 import struct
 import sys
 
-DEFAULT = {"layers": 2, "d": 32, "f": 48, "heads": 4, "kv": 2, "h": 8, "seed": 1, "tied": 1, "arch": "LlamaForCausalLM"}
+DEFAULT = {"layers": 2, "d": 16, "f": 24, "heads": 4, "kv": 2, "h": 4, "seed": 1, "tied": 1, "arch": "LlamaForCausalLM"}
 MERGES = ["t h", "th e", "Ġ the", "a n", "an d", "i n", "e r"]
 
 
