@@ -160,9 +160,9 @@ static void *write_behind(void *context)
     for (;;) {
         pthread_mutex_lock(&r->lock);
         while (r->head == r->tail && !r->stop) pthread_cond_wait(&r->change, &r->lock);
-        bool stop = r->stop, failed = r->write_status != RS_OK;
+        bool done = r->head == r->tail, failed = r->write_status != RS_OK; // what was handed over before the stop is still written: ABRT needs the end of a frame
         pthread_mutex_unlock(&r->lock);
-        if (stop) return NULL;
+        if (done) return NULL;
         const struct job *j = &r->job[r->head % QUEUE];
         rs_error e = {0};
         rs_status status = failed ? RS_OK : write_job(r, j, &e);
