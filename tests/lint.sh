@@ -3,7 +3,7 @@
 # House rules that a machine can check: the floor arrows, include form, SPDX lines, no printing or exiting in the library.
 cd "$T/.." || exit 1
 shopt -s lastpipe # rule() counts, so it must not run in a subshell
-passed=0 failed=0
+passed=0 failed=0 skipped=0
 rule() { # TEXT, offending lines on stdin
     local lines
     lines=$(cat)
@@ -32,5 +32,15 @@ grep -nE '#include ".*\.c"' $files | rule 'no .c is included'
 grep -LE 'SPDX-License-Identifier: Apache-2.0' $files | rule 'an SPDX line at the top of each source'
 grep -nE '\b(printf|puts|putchar|perror|abort|exit|_exit|assert)\(|\bf(printf|puts)\((stdout|stderr)' $library | grep -v '^formats/cli\.c:' | rule 'the library never prints, exits or aborts (formats/cli.c may)'
 grep -rnE '\b(TODO|FIXME|XXX)\b' $files | rule 'nothing unfinished'
-echo "$passed passed, $failed failed, 0 skipped"
+
+# Every tool has a man page beside its source, which names the options of --help and no others (examples may name those of other tools).
+options() { grep -oE -- '(^|[^A-Za-z0-9-])(--[a-z][a-z0-9-]*[a-z0-9]|-[A-Za-z]\b)' | grep -oE -- '-.*' | sort -u; }
+for source in */rs-*.c; do
+    page=${source%.c}.1 tool=$(basename "$source" .c)
+    [ -e "$page" ] || { echo "$page is missing" | rule 'a man page for each tool'; continue; }
+    diff <("$B/bin/$tool" --help | options) <(sed -E '/^\.SH EXAMPLE/,/^\.SH SEE/d; s/\\f[BIRP]/ /g; s/\\-/-/g' "$page" | options) | grep '^[<>]' | sed "s|^<|$tool --help:|; s|^>|$page:|" |
+        rule 'the man page names the options of --help'
+    if command -v groff >/dev/null; then groff -man -ww -z -K utf8 "$page" 2>&1 | rule "$page renders without a warning"; else skipped=$((skipped + 1)); fi
+done
+echo "$passed passed, $failed failed, $skipped skipped"
 [ $failed -eq 0 ]
