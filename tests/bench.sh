@@ -75,7 +75,7 @@ part_reference() { # the same rotations as the reference, learned by it in a few
     local steps=${STEPS:-6} base ours theirs w
     [ -e "$dir/R.pt" ] || "$python" "$reference" learn "$model" "$calib" --mode dense --steps "$steps" -o "$dir/R.pt" >"$dir/learn.log" 2>&1
     base=$(rs-verify --json "$dir/model.rsq" | sed -n 's/.*"tensor_digest": "\([0-9a-f]*\)".*/\1/p')
-    "$python" tests/oracle/rot_from_torch.py "$dir/R.pt" --base "$base" -o "$dir/rot.rsq"
+    "$python" tests/oracle/rot_from_torch.py "$dir/R.pt" "$dir/rot.rsq" --base "$base"
     rs-fuse -q -R "$dir/rot.rsq" "$dir/model.rsq" -o "$dir/dense.rsq"
     for w in 16 4; do
         rs-pack -q --w-bits $w --rest keep --a-bits 4 --kv-bits 4 "$dir/dense.rsq" -o "$dir/p.rsq"
