@@ -48,6 +48,19 @@ typedef struct rs_kernels {
     void (*cross_entropy)(size_t B, size_t V, const float *logits, size_t ld, const int32_t *target, double *nll, int32_t *top);
     // y += x, n values.
     void (*add)(size_t n, const float *x, float *y);
+
+    // Gradients, for learning: dy is the derivative of the loss by an output, dx by an input.
+    // dx += of rmsnorm at x [B,d]; gamma as there.
+    void (*rmsnorm_grad)(size_t B, size_t d, const float *x, const float *gamma, float eps, const float *dy, float *dx);
+    // dgate and dup of silu_gate, n values; dgate may be gate, dup may be up.
+    void (*silu_gate_grad)(size_t n, const float *gate, const float *up, const float *dy, float *dgate, float *dup);
+    // dq [S, n_q * h], dk and dv [S, n_kv * h] (overwritten) of attention, from its inputs, its output out and dout [S, n_q * h]; the scores are computed again in blocks.
+    // work: 2 * S * n_q floats.
+    void (*attention_grad)(size_t S, size_t n_q, size_t n_kv, size_t h, const float *q, const float *k, const float *v, const float *out, const float *dout, float *dq, float *dk, float *dv,
+                           float *work);
+    // Per row b of B: nll[b] as in cross_entropy and, with reference logits ref [B, V] (leading dimension ld_ref; NULL: none, w_kl and kl unused), kl[b] = KL(softmax(ref) || softmax(logits))
+    // in nats; then logits become the derivative of w_ce nll + w_kl kl by them.
+    void (*loss_grad)(size_t B, size_t V, float *logits, size_t ld, const int32_t *target, const float *ref, size_t ld_ref, double w_ce, double w_kl, double *nll, double *kl);
 } rs_kernels;
 
 // The plain C table (always there), and the fastest for this processor. Never NULL.

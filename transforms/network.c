@@ -52,6 +52,7 @@ struct rs_network {
     float *buffer[W_COUNT];       // decoded weights, where the file cannot be used as it is
     float *junction[2][2];        // q and m, or t, of the two junctions
     const rs_tensor *in_use[W_COUNT + 2];
+    bool stay;                    // pages of a layer are kept when the next one is loaded
     float *cos, *sin;
     size_t rope_rows;
     void *scratch;
@@ -178,6 +179,23 @@ const rs_kernels *rs_network_kernels(const rs_network *n)
     return n->k;
 }
 
+void rs_network_stay(rs_network *n)
+{
+    n->stay = true;
+}
+const float *rs_network_final_norm(const rs_network *n)
+{
+    return n->norm_gamma;
+}
+const float *rs_network_head_direct(const rs_network *n)
+{
+    return rs_weights_direct(n->head, rs_mapped_payload(n->m, n->head));
+}
+rs_status rs_network_head_rows(const rs_network *n, uint64_t first, uint64_t count, float *out, rs_error *e)
+{
+    return rs_weights_rows(n->head, rs_mapped_payload(n->m, n->head), first, count, out, e);
+}
+
 rs_status rs_network_embed(const rs_network *n, size_t S, const int32_t *ids, float *x, rs_error *e)
 {
     const uint8_t *payload = rs_mapped_payload(n->m, n->embed);
@@ -236,7 +254,7 @@ rs_status rs_network_load(rs_network *n, uint64_t i, const rs_decoder_layer **la
     *layer = &n->layer;
     if (n->loaded == i) return RS_OK;
     for (int w = 0; w < W_COUNT + 2; w++)
-        if (n->in_use[w] != NULL) rs_mapped_release(n->m, n->in_use[w]);
+        if (n->in_use[w] != NULL && !n->stay) rs_mapped_release(n->m, n->in_use[w]);
     n->loaded = n->c.L;
     const float *p[W_COUNT] = {0};
     for (int w = 0; w < W_COUNT; w++) {
@@ -259,17 +277,9 @@ rs_status rs_network_load(rs_network *n, uint64_t i, const rs_decoder_layer **la
     return RS_OK;
 }
 
-// Scratch and RoPE tables for S tokens.
-static rs_status prepare(rs_network *n, size_t S, rs_error *e)
+rs_status rs_network_rope(rs_network *n, size_t S, const float **cos, const float **sin, rs_error *e)
 {
-    size_t need = rs_decoder_scratch(&n->shape, &n->layer, S), half = n->shape.h / 2;
-    if (need > n->scratch_size) {
-        free(n->scratch);
-        n->scratch_size = 0;
-        n->scratch = aligned_alloc(64, (need + 63) / 64 * 64);
-        if (n->scratch == NULL) return rs_fail(e, RS_E_NOMEM, "%zu bytes of activations", need);
-        n->scratch_size = need;
-    }
+    size_t half = n->shape.h / 2;
     if (S > n->rope_rows) {
         free(n->cos);
         free(n->sin);
@@ -280,14 +290,31 @@ static rs_status prepare(rs_network *n, size_t S, rs_error *e)
         rs_rope_tables(S, 0, n->shape.h, n->inv_freq, n->cos, n->sin);
         n->rope_rows = S;
     }
+    *cos = n->cos;
+    *sin = n->sin;
+    return RS_OK;
+}
+
+// Scratch for S tokens.
+static rs_status prepare(rs_network *n, size_t S, rs_error *e)
+{
+    size_t need = rs_decoder_scratch(&n->shape, &n->layer, S);
+    if (need <= n->scratch_size) return RS_OK;
+    free(n->scratch);
+    n->scratch_size = 0;
+    n->scratch = aligned_alloc(64, (need + 63) / 64 * 64);
+    if (n->scratch == NULL) return rs_fail(e, RS_E_NOMEM, "%zu bytes of activations", need);
+    n->scratch_size = need;
     return RS_OK;
 }
 
 rs_status rs_network_forward(rs_network *n, size_t S, float *x, rs_tap_fn *tap, void *context, rs_error *e)
 {
     if (n->loaded == n->c.L) return rs_fail(e, RS_E_INTERNAL, "no layer is loaded");
+    const float *cos, *sin;
     RS_TRY(prepare(n, S, e));
-    size_t bad = rs_decoder_forward(n->k, &n->shape, &n->layer, S, n->cos, n->sin, x, n->scratch, tap, context);
+    RS_TRY(rs_network_rope(n, S, &cos, &sin, e));
+    size_t bad = rs_decoder_forward(n->k, &n->shape, &n->layer, S, cos, sin, x, n->scratch, tap, context);
     return bad == 0 ? RS_OK : rs_fail(e, RS_E_VALUE, "layer %llu: %zu rows of activations hold NaN or infinity", (unsigned long long)n->loaded, bad);
 }
 

@@ -27,4 +27,14 @@ RS_MUST_CHECK rs_status rs_network_forward(rs_network *n, size_t S, float *x, rs
 // logits [rows, V] of hidden states x [rows, d] as they leave the last layer: final norm, LM head. The head is decoded in blocks of its rows. E_NOMEM.
 RS_MUST_CHECK rs_status rs_network_logits(rs_network *n, size_t rows, const float *x, float *logits, rs_error *e);
 
+// For passes that go through the layers again and again: the file's pages stay in memory between layers.
+void rs_network_stay(rs_network *n);
+// RoPE tables [S, h/2] for positions 0..S-1, owned by n until a longer sequence comes. E_NOMEM.
+RS_MUST_CHECK rs_status rs_network_rope(rs_network *n, size_t S, const float **cos, const float **sin, rs_error *e);
+// Scale of the final norm [d], owned by n.
+const float *rs_network_final_norm(const rs_network *n);
+// The LM head [V, d] as f32 where the file has it so, else NULL; and rows first .. first+count-1 of it into out [count, d].
+const float *rs_network_head_direct(const rs_network *n);
+RS_MUST_CHECK rs_status rs_network_head_rows(const rs_network *n, uint64_t first, uint64_t count, float *out, rs_error *e);
+
 #endif

@@ -54,4 +54,19 @@ void rs_cross_entropy_avx512(size_t B, size_t V, const float *logits, size_t ld,
 void rs_add_plain(size_t n, const float *x, float *y);
 void rs_add_avx2(size_t n, const float *x, float *y);
 
+void rs_rmsnorm_grad_plain(size_t B, size_t d, const float *x, const float *gamma, float eps, const float *dy, float *dx);
+void rs_rmsnorm_grad_threaded(size_t B, size_t d, const float *x, const float *gamma, float eps, const float *dy, float *dx);
+void rs_silu_gate_grad_plain(size_t n, const float *gate, const float *up, const float *dy, float *dgate, float *dup);
+void rs_silu_gate_grad_avx2(size_t n, const float *gate, const float *up, const float *dy, float *dgate, float *dup);
+void rs_silu_gate_grad_avx512(size_t n, const float *gate, const float *up, const float *dy, float *dgate, float *dup);
+
+void rs_attention_grad_plain(size_t S, size_t n_q, size_t n_kv, size_t h, const float *q, const float *k, const float *v, const float *out, const float *dout, float *dq, float *dk, float *dv, float *work);
+void rs_attention_grad_blas(size_t S, size_t n_q, size_t n_kv, size_t h, const float *q, const float *k, const float *v, const float *out, const float *dout, float *dq, float *dk, float *dv, float *work);
+void rs_attention_grad_avx2(size_t S, size_t n_q, size_t n_kv, size_t h, const float *q, const float *k, const float *v, const float *out, const float *dout, float *dq, float *dk, float *dv, float *work);
+void rs_attention_grad_avx512(size_t S, size_t n_q, size_t n_kv, size_t h, const float *q, const float *k, const float *v, const float *out, const float *dout, float *dq, float *dk, float *dv, float *work);
+
+void rs_loss_grad_plain(size_t B, size_t V, float *logits, size_t ld, const int32_t *target, const float *ref, size_t ld_ref, double w_ce, double w_kl, double *nll, double *kl);
+void rs_loss_grad_avx2(size_t B, size_t V, float *logits, size_t ld, const int32_t *target, const float *ref, size_t ld_ref, double w_ce, double w_kl, double *nll, double *kl);
+void rs_loss_grad_avx512(size_t B, size_t V, float *logits, size_t ld, const int32_t *target, const float *ref, size_t ld_ref, double w_ce, double w_kl, double *nll, double *kl);
+
 #endif

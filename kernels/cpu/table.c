@@ -24,6 +24,10 @@ static const rs_kernels reference = {
     .fake_quant = rs_fake_quant_plain,
     .cross_entropy = rs_cross_entropy_plain,
     .add = rs_add_plain,
+    .rmsnorm_grad = rs_rmsnorm_grad_plain,
+    .silu_gate_grad = rs_silu_gate_grad_plain,
+    .attention_grad = rs_attention_grad_plain,
+    .loss_grad = rs_loss_grad_plain,
 };
 
 static rs_kernels tables[4];
@@ -48,6 +52,8 @@ static void choose(void)
     t->gemm_nn = rs_gemm_nn_blas;
     t->gemm_tn = rs_gemm_tn_blas;
     t->attention = rs_attention_blas;
+    t->attention_grad = rs_attention_grad_blas;
+    t->rmsnorm_grad = rs_rmsnorm_grad_threaded;
     t++;
 #if defined(__x86_64__)
     __builtin_cpu_init();
@@ -66,6 +72,9 @@ static void choose(void)
         t->fake_quant = rs_fake_quant_avx2;
         t->cross_entropy = rs_cross_entropy_avx2;
         t->add = rs_add_avx2;
+        t->silu_gate_grad = rs_silu_gate_grad_avx2;
+        t->attention_grad = rs_attention_grad_avx2;
+        t->loss_grad = rs_loss_grad_avx2;
         t++;
         if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
             *t = t[-1];
@@ -74,6 +83,9 @@ static void choose(void)
             t->silu_gate = rs_silu_gate_avx512;
             t->hadamard = rs_hadamard_rows_avx512;
             t->cross_entropy = rs_cross_entropy_avx512;
+            t->silu_gate_grad = rs_silu_gate_grad_avx512;
+            t->attention_grad = rs_attention_grad_avx512;
+            t->loss_grad = rs_loss_grad_avx512;
             t++;
         }
     }
