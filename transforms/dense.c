@@ -73,6 +73,13 @@ void rs_dense_transpose(size_t rows, size_t cols, const double *a, double *out)
                 for (size_t j = j0; j < cols && j < j0 + 16; j++) out[j * rows + i] = a[i * cols + j];
 }
 
+bool rs_dense_finite(size_t n, const float *x)
+{
+    int bad = 0;
+    for (size_t i = 0; i < n; i++) bad |= !isfinite(x[i]);
+    return !bad;
+}
+
 // ---- orthonormal matrices
 
 // g = a^T a; max |g - I|.

@@ -25,5 +25,7 @@ RS_MUST_CHECK rs_status rs_dense_eigenvectors(size_t n, const double *a, void *w
 size_t rs_dense_symmetric_work(size_t n);
 // out[cols, rows] = a[rows, cols]^T.
 void rs_dense_transpose(size_t rows, size_t cols, const double *a, double *out);
+// True when all n values are finite.
+bool rs_dense_finite(size_t n, const float *x);
 
 #endif
