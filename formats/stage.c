@@ -18,7 +18,7 @@ static const struct {
     char letter;
     bool value;
 } unrecorded[] = {
-    {"output", 'o', true}, {"threads", 'j', true}, {"mem", 0, true}, {"device", 0, true}, {"verbose", 'v', false}, {"quiet", 'q', false},
+    {"log", 0, true}, {"checkpoint", 0, true}, {"save-every", 0, true}, {"resume", 0, false}, {"output", 'o', true}, {"threads", 'j', true}, {"mem", 0, true}, {"device", 0, true}, {"verbose", 'v', false}, {"quiet", 'q', false},
 };
 
 // 0: recorded; 1: left out; 2: left out with the argument that follows.

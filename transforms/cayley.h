@@ -11,17 +11,18 @@
 typedef struct rs_cayley_info {
     double step;    // a
     double norm;    // |D|_1, the largest column sum of |D|
-    double tangent; // |W|_F of the tangent gradient W = (R^T G - G^T R) / 2; where D = W and a is small, the loss falls by a |W|_F^2
+    double tangent; // |W|_F of the tangent gradient W; where D = W and a is small, the loss falls by a |W|_F^2
 } rs_cayley_info;
 
 // Bytes of work for order n: 2 n^2 floats and n ints.
 size_t rs_cayley_work(size_t n);
-// One step of Cayley SGD on an orthogonal R [n, n], in place, with the Euclidean gradient G [n, n] of the loss at R: D = W, a = min(lr, 1 / (|W|_1 + 1e-8)). About 4.7 n^3 operations.
-// info may be NULL. E_VALUE, "gradient is not finite": G, or a W that overflows; R is left as it was.
-RS_MUST_CHECK rs_status rs_cayley_step(const rs_kernels *k, size_t n, float *R, const float *G, double lr, void *work, rs_cayley_info *info, rs_error *e);
+// One step of Cayley SGD on an orthogonal R [n, n], in place. E [n, n] has the tangent gradient as its skew part: W = (E - E^T) / 2, which is (R^T G - G^T R) / 2 for the Euclidean gradient G of the
+// loss at R (E = R^T G serves, and so does what kernels/decoder_grad.h gathers). D = W, a = min(lr, 1 / (|W|_1 + 1e-8)). About 2.7 n^3 operations.
+// info may be NULL. E_VALUE, "gradient is not finite": E, or a W that overflows; R is left as it was.
+RS_MUST_CHECK rs_status rs_cayley_step(size_t n, float *R, const float *E, double lr, void *work, rs_cayley_info *info, rs_error *e);
 // The same with Adam's moments of W, kept elementwise at the current R and not transported: m, v [n, n] are the caller's, zeros before the first step; t counts from 1. D = m^ / (sqrt(v^) + eps) with
 // bias correction, skew again by construction; a = lr. E_VALUE as above; R, m and v are left as they were.
-RS_MUST_CHECK rs_status rs_cayley_adam_step(const rs_kernels *k, size_t n, float *R, const float *G, float *m, float *v, uint64_t t, double lr, double beta1, double beta2, double eps,
+RS_MUST_CHECK rs_status rs_cayley_adam_step(size_t n, float *R, const float *E, float *m, float *v, uint64_t t, double lr, double beta1, double beta2, double eps,
                                             void *work, rs_cayley_info *info, rs_error *e);
 // One Newton-Schulz round in f32, R <- R (3 I - R^T R) / 2: enough every few steps. Returns max |R^T R - I| before it, as f32 sees it. About 4 n^3 operations.
 double rs_cayley_tidy(const rs_kernels *k, size_t n, float *R, void *work);

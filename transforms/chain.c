@@ -82,18 +82,18 @@ static rs_status prepare(size_t d, size_t r2, const float *U, const float *V, do
 // ---- learning
 
 struct saved {
-    float *B, *Y; // [d, r]: [U V], R [U V]
-    float *H;     // [r, r]
+    float *B; // [d, r]: [U V]
+    float *H; // [r, r]
 };
 
 static struct saved cut(size_t d, size_t r2, float *saved)
 {
-    return (struct saved){saved, saved + 2 * d * r2, saved + 4 * d * r2};
+    return (struct saved){saved, saved + 2 * d * r2};
 }
 
 size_t rs_chain_saved(size_t d, size_t r2)
 {
-    return 4 * d * r2 + 4 * r2 * r2;
+    return 2 * d * r2 + 4 * r2 * r2;
 }
 
 rs_status rs_chain_forward(const rs_kernels *k, size_t d, size_t r2, const float *U, const float *V, const float *R, float *Rnext, float *saved, rs_error *e)
@@ -106,53 +106,68 @@ rs_status rs_chain_forward(const rs_kernels *k, size_t d, size_t r2, const float
     for (size_t i = 0; i < r * r; i++) s.H[i] = (float)H[i];
     free(B);
     free(H);
-    float *Z = malloc((d * r + 1) * sizeof *Z);
-    if (Z == NULL) return no_memory(d, r2, e);
+    float *Y = malloc((2 * d * r + 1) * sizeof *Y), *Z = Y + d * r;
+    if (Y == NULL) return no_memory(d, r2, e);
     // R T = R + (R B) H B^T
     memcpy(Rnext, R, d * d * sizeof *R);
     if (r > 0) {
-        k->gemm_nn(d, r, d, R, d, s.B, r, 0, s.Y, r);
-        k->gemm_nn(d, r, r, s.Y, r, s.H, r, 0, Z, r);
+        k->gemm_nn(d, r, d, R, d, s.B, r, 0, Y, r);
+        k->gemm_nn(d, r, r, Y, r, s.H, r, 0, Z, r);
         k->gemm_nt(d, d, r, Z, r, s.B, r, 1, Rnext, d);
     }
-    free(Z);
+    free(Y);
     return RS_OK;
 }
 
-// With K = R^T Gnext = dL/dT and F = B^T K B:  dL/dB = (K B) H^T + (K^T B) H + B (E + E^T) / 2,  E = H^T F H^T, since dH = H (dB^T B + B^T dB) H / 2.
-static void gradients(const rs_kernels *k, size_t d, size_t r, struct saved s, const float *R, const float *Gnext, float *X, float *Z, float *dB, float *F, float *E, float *G)
+// dL/dT = K = T W.  dL/dB = (K B) H^T + (K^T B) H + B (E + E^T) / 2 with E = H^T (B^T K B) H^T, since dH = H (dB^T B + B^T dB) H / 2. With Y = W B, C = B^T B, F = B^T Y:
+// K B = Y + B H F;  K^T B = -W T^T B = -Y (I + H^T C);  B^T K B = F + C H F;  T W T^T = W + Y H^T B^T - B H Y^T + B (H F H^T) B^T = W + X B^T - B Z^T, where X = Y H^T + B (H F H^T) and Z = Y H^T.
+static void slopes(const rs_kernels *k, size_t d, size_t r, struct saved s, const float *W, float *Y, float *X, float *Z, float *dB, float *small, float *w)
 {
-    k->gemm_nn(d, r, d, Gnext, d, s.B, r, 0, X, r);
-    k->gemm_tn(r, r, d, s.Y, r, X, r, 0, F, r);
-    k->gemm_tn(r, r, r, s.H, r, F, r, 0, E, r);
-    k->gemm_nt(r, r, r, E, r, s.H, r, 0, F, r);
+    float *C = small, *F = C + r * r, *M = F + r * r, *N = M + r * r;
+    k->gemm_nn(d, r, d, W, d, s.B, r, 0, Y, r);
+    k->gemm_tn(r, r, d, s.B, r, s.B, r, 0, C, r);
+    k->gemm_tn(r, r, d, s.B, r, Y, r, 0, F, r);
+    k->gemm_nn(r, r, r, s.H, r, F, r, 0, M, r); // H F
+    k->gemm_nn(r, r, r, C, r, M, r, 0, N, r);
+    k->add(r * r, F, N); // B^T K B
+    memcpy(X, Y, d * r * sizeof *X);
+    k->gemm_nn(d, r, r, s.B, r, M, r, 1, X, r); // K B
+    k->gemm_nt(d, r, r, X, r, s.H, r, 0, dB, r);
+    k->gemm_nt(r, r, r, M, r, s.H, r, 0, F, r);  // H F H^T: F is not needed below
+    k->gemm_tn(r, r, r, s.H, r, N, r, 0, M, r);
+    k->gemm_nt(r, r, r, M, r, s.H, r, 0, N, r); // E
     for (size_t i = 0; i < r; i++)
-        for (size_t j = 0; j < r; j++) E[i * r + j] = 0.5f * (F[i * r + j] + F[j * r + i]);
-    k->gemm_nn(d, r, r, s.B, r, E, r, 0, dB, r);
-    k->gemm_tn(d, r, d, R, d, X, r, 0, Z, r);
-    k->gemm_nt(d, r, r, Z, r, s.H, r, 1, dB, r);
-    k->gemm_tn(d, r, d, Gnext, d, s.Y, r, 0, Z, r);
-    k->gemm_nn(d, r, r, Z, r, s.H, r, 1, dB, r);
-    // Gnext T^T = Gnext + (Gnext B) H^T B^T
-    k->gemm_nt(d, r, r, X, r, s.H, r, 0, Z, r);
-    k->gemm_nt(d, d, r, Z, r, s.B, r, 1, G, d);
+        for (size_t j = 0; j < r; j++) M[i * r + j] = 0.5f * (N[i * r + j] + N[j * r + i]);
+    k->gemm_nn(d, r, r, s.B, r, M, r, 1, dB, r);
+    k->gemm_tn(r, r, r, s.H, r, C, r, 0, M, r); // I + H^T C
+    for (size_t i = 0; i < r; i++) M[i * r + i] += 1;
+    k->gemm_nn(r, r, r, M, r, s.H, r, 0, N, r);
+    for (size_t i = 0; i < r * r; i++) N[i] = -N[i];
+    k->gemm_nn(d, r, r, Y, r, N, r, 1, dB, r); // (K^T B) H
+    k->gemm_nt(d, r, r, Y, r, s.H, r, 0, Z, r);
+    memcpy(X, Z, d * r * sizeof *X);
+    k->gemm_nn(d, r, r, s.B, r, F, r, 1, X, r);
+    k->add(d * d, W, w);
+    k->gemm_nt(d, d, r, X, r, s.B, r, 1, w, d);
+    for (size_t i = 0; i < d * r; i++) X[i] = -s.B[i];
+    k->gemm_nt(d, d, r, X, r, Z, r, 1, w, d);
 }
 
-rs_status rs_chain_backward(const rs_kernels *k, size_t d, size_t r2, const float *saved, const float *R, const float *Gnext, float *dU, float *dV, float *G, rs_error *e)
+rs_status rs_chain_slopes(const rs_kernels *k, size_t d, size_t r2, const float *saved, const float *W, float *dU, float *dV, float *w, rs_error *e)
 {
     size_t r = 2 * r2;
-    if (!rs_dense_finite(d * d, Gnext)) return rs_fail(e, RS_E_VALUE, "gradient is not finite");
-    float *X = malloc((3 * d * r + 2 * r * r + 1) * sizeof *X);
-    if (X == NULL) return no_memory(d, r2, e);
-    float *Z = X + d * r, *dB = Z + d * r, *F = dB + d * r, *E = F + r * r;
-    k->add(d * d, Gnext, G);
-    if (r > 0) gradients(k, d, r, cut(d, r2, (float *)saved), R, Gnext, X, Z, dB, F, E, G);
+    if (!rs_dense_finite(d * d, W)) return rs_fail(e, RS_E_VALUE, "gradient is not finite");
+    float *Y = malloc((4 * d * r + 4 * r * r + 1) * sizeof *Y);
+    if (Y == NULL) return no_memory(d, r2, e);
+    float *X = Y + d * r, *Z = X + d * r, *dB = Z + d * r;
+    if (r > 0) slopes(k, d, r, cut(d, r2, (float *)saved), W, Y, X, Z, dB, dB + d * r, w);
+    else k->add(d * d, W, w);
     for (size_t i = 0; i < d; i++)
         for (size_t j = 0; j < r2; j++) {
             dU[i * r2 + j] = dB[i * r + j];
             dV[i * r2 + j] = dB[i * r + r2 + j];
         }
-    free(X);
+    free(Y);
     return RS_OK;
 }
 

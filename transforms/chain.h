@@ -6,14 +6,14 @@
 #include "formats/err.h"
 #include "kernels/kernels.h"
 
-// Floats that a forward keeps for its backward: [U V] and R [U V], each [d, 2 r2], and a square of order 2 r2.
+// Floats that a forward keeps for its backward: [U V] [d, 2 r2], and a square of order 2 r2.
 size_t rs_chain_saved(size_t d, size_t r2);
-// Rnext = R T, both [d, d] (not the same array); saved [rs_chain_saved] gets what rs_chain_backward needs. 4 d^2 r operations in f32, the solve of order r in fp64. May run inside bodies of
+// Rnext = R T, both [d, d] (not the same array); saved [rs_chain_saved] gets what rs_chain_slopes needs. 4 d^2 r operations in f32, the solve of order r in fp64. May run inside bodies of
 // rs_threads_for. E_VALUE (U or V not finite), E_NOMEM.
 RS_MUST_CHECK rs_status rs_chain_forward(const rs_kernels *k, size_t d, size_t r2, const float *U, const float *V, const float *R, float *Rnext, float *saved, rs_error *e);
-// From Gnext = dL/dRnext [d, d]: dU, dV [d, r2] = dL/dU, dL/dV, and G [d, d] += dL/dR = Gnext T^T (not the same array as Gnext); R as it was in the forward. 8 d^2 r operations.
-// E_VALUE, "gradient is not finite": nothing is written. E_NOMEM.
-RS_MUST_CHECK rs_status rs_chain_backward(const rs_kernels *k, size_t d, size_t r2, const float *saved, const float *R, const float *Gnext, float *dU, float *dV, float *G, rs_error *e);
+// From the tangent gradient at Rnext, a skew W [d, d] (Rnext turned by Rnext exp(O) changes the loss by <W, O>): dU, dV [d, r2] = dL/dU, dL/dV, and w [d, d] += T W T^T, the same at R
+// (not the same array as W; what is added is skew but for rounding). 4 d^2 r operations. E_VALUE, "gradient is not finite": nothing is written. E_NOMEM.
+RS_MUST_CHECK rs_status rs_chain_slopes(const rs_kernels *k, size_t d, size_t r2, const float *saved, const float *W, float *dU, float *dV, float *w, rs_error *e);
 
 // The stored form T = I + q m q^T, computed in fp64, rounded to f32: q [d, 2 r2] with orthonormal columns that span U and V (completed where these are dependent), m = S - I of order 2 r2.
 // RS_USAGE (2 r2 > d), E_VALUE (not finite), E_NOMEM.

@@ -230,6 +230,16 @@ void rs_learned_recall(rs_learned *s)
     for (int i = 0; i < PARAMETERS; i++) memcpy(s->a[i], s->best[i], s->n[i] * sizeof(float));
 }
 
+void rs_learned_swap(rs_learned *s)
+{
+    for (int i = 0; i < PARAMETERS; i++)
+        for (size_t k = 0; k < s->n[i]; k++) {
+            const float x = s->a[i][k];
+            s->a[i][k] = s->best[i][k];
+            s->best[i][k] = x;
+        }
+}
+
 // ---- a step
 
 struct turn {
@@ -249,8 +259,8 @@ static rs_status turn_matrix(struct turn *t, size_t i, void *work, rs_error *e)
     const double rate = head ? t->rates->heads : t->rates->bases;
     float *r = s->a[head ? P : R] + at;
     const float *slope = (head ? s->head_slopes : s->slopes) + at;
-    rs_status status = s->shape.adam ? rs_cayley_adam_step(k, n, r, slope, s->a[head ? P_M : R_M] + at, s->a[head ? P_V : R_V] + at, s->steps, rate, BETA1, BETA2, EPS, work, &t->info[i], e)
-                                     : rs_cayley_step(k, n, r, slope, rate, work, &t->info[i], e);
+    rs_status status = s->shape.adam ? rs_cayley_adam_step(n, r, slope, s->a[head ? P_M : R_M] + at, s->a[head ? P_V : R_V] + at, s->steps, rate, BETA1, BETA2, EPS, work, &t->info[i], e)
+                                     : rs_cayley_step(n, r, slope, rate, work, &t->info[i], e);
     if (status != RS_OK) return head ? rs_error_prefix(e, status, "head rotation of layer %zu", i - s->dense) : rs_error_prefix(e, status, "basis %zu", i);
     if (s->steps % TIDY == 0) (void)rs_cayley_tidy(k, n, r, work);
     return RS_OK;

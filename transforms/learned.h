@@ -48,6 +48,8 @@ RS_MUST_CHECK rs_status rs_learned_step(rs_learned *s, const rs_learned_rates *r
 // Keeps the parameters as the best ones; and makes the kept ones the current ones.
 void rs_learned_keep(rs_learned *s);
 void rs_learned_recall(rs_learned *s);
+// Current and kept parameters change places; bases made of them are not made anew.
+void rs_learned_swap(rs_learned *s);
 // Writes the current set as tensors of a rotations file, orthonormalised in fp64; *error: the largest |R^T R - I| of what was written, as f32. E_VALUE, E_NOMEM, errors of the writer.
 RS_MUST_CHECK rs_status rs_learned_write(rs_learned *s, rs_writer *w, double *error, rs_error *e);
 // The arrays that make up the whole state, for checkpoints: name, data and number of floats of array i; false past the last. count: steps taken, of Adam.
