@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Loss and derivatives of rs-learn against PyTorch autograd on a Hugging Face directory, the same as the fused network. Arguments: program of learn_slopes.c, model.rsq, directory."""
+import json
+import math
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+
+from hadamard import hadamard
+
+program, rsq, folder = sys.argv[1:4]
+passed = failed = 0
+
+
+def check(ok, what):
+    global passed, failed
+    passed, failed = passed + bool(ok), failed + (not ok)
+    if not ok:
+        print(f"FAIL oracle/learn: {what}")
+
+
+class Round(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, bits):
+        hi, lo, top = x.amax(-1, keepdim=True).clamp_min(0), x.amin(-1, keepdim=True).clamp_max(0), 2**bits - 1
+        s = (hi - lo) / top
+        s = torch.where(s > 0, s, torch.ones_like(s))
+        return (torch.clamp(torch.round(x / s) + torch.round(-lo / s), 0, top) - torch.round(-lo / s)) * s
+
+    @staticmethod
+    def backward(ctx, g):
+        return g, None
+
+
+def quantise(x, bits):
+    return x if bits >= 16 else Round.apply(x, bits)
+
+
+config = json.load(open(f"{folder}/config.json"))
+L, d, f, nq, nkv, V = (config[k] for k in ("num_hidden_layers", "hidden_size", "intermediate_size", "num_attention_heads", "num_key_value_heads", "vocab_size"))
+h, eps, theta = config.get("head_dim") or d // nq, config["rms_norm_eps"], config.get("rope_theta") or config["rope_parameters"]["rope_theta"]
+weights = {k: v.double() for k, v in load_file(f"{folder}/model.safetensors").items()}
+
+
+def rope(x, dtype):
+    a = torch.outer(torch.arange(x.shape[1]).double(), theta ** (-torch.arange(0, h, 2).double() / h))
+    c, s = a.cos().to(dtype), a.sin().to(dtype)
+    lo, hi = x[..., : h // 2], x[..., h // 2 :]
+    return torch.cat([lo * c - hi * s, hi * c + lo * s], -1)
+
+
+def logits(ids, bases, heads, a, kv, dtype, fused):
+    """Q(x R) R^T in the original basis, or the fused network: weights multiplied by the rotations, dense junctions."""
+    S = len(ids)
+    W = {k: v.to(dtype) for k, v in weights.items()}
+    r3, r4 = hadamard(h).to(dtype), hadamard(f).to(dtype)
+    norm = lambda x: x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps)
+    split = lambda y, n: y.view(S, n, h).transpose(0, 1)
+    x = W["model.embed_tokens.weight"][ids]
+    if fused:
+        x = x @ bases[0]
+    for i in range(L):
+        w = lambda n: W[f"model.layers.{i}.{n}.weight"]
+        A, B, P = bases[2 * i], bases[2 * i + 1], heads[i]
+        nxt = bases[2 * i + 2] if i + 1 < L else B
+        if fused:
+            y = quantise(norm(x), a)
+            into = lambda n, R, g: (w(n) * w(g)) @ R
+            lin = lambda n: y @ into(n, A, "input_layernorm").T
+        else:
+            y = quantise(norm(x) @ A, a) @ A.T * w("input_layernorm")
+            lin = lambda n: y @ w(n).T
+        q, k, v = rope(split(lin("self_attn.q_proj"), nq), dtype) @ r3, rope(split(lin("self_attn.k_proj"), nkv), dtype) @ r3, split(lin("self_attn.v_proj"), nkv) @ P
+        k, v = (quantise(t, kv).repeat_interleave(nq // nkv, 0) for t in (k, v))
+        att = torch.softmax((q @ k.transpose(1, 2) / math.sqrt(h)).masked_fill(torch.ones(S, S).triu(1).bool(), -math.inf), -1) @ v
+        att = quantise(att.transpose(0, 1).reshape(S, nq * h), a)
+        o = w("self_attn.o_proj")
+        if fused:
+            x = x @ (A.T @ B) + att @ (B.T @ (o.view(-1, nq, h) @ P).reshape(o.shape)).T
+            y = quantise(norm(x), a)
+            gate, up = ((y @ (w(n) * w("post_attention_layernorm") @ B).T) for n in ("mlp.gate_proj", "mlp.up_proj"))
+            x = x @ (B.T @ nxt) + quantise(F.silu(gate) * up @ r4, a) @ (nxt.T @ (w("mlp.down_proj") @ r4)).T
+        else:
+            x = x + (att.view(S, nq, h) @ P.T).reshape(S, -1) @ o.T
+            y = quantise(norm(x) @ B, a) @ B.T * w("post_attention_layernorm")
+            x = x + quantise(F.silu(y @ w("mlp.gate_proj").T) * (y @ w("mlp.up_proj").T) @ r4, a) @ r4.T @ w("mlp.down_proj").T
+    head = W.get("lm_head.weight", W["model.embed_tokens.weight"]) * W["model.norm.weight"]
+    if fused:
+        head = head @ bases[-1]
+    return norm(x) @ head.T
+
+
+def losses(out, ref, ids):
+    nll = F.cross_entropy(out[:-1], ids[1:])
+    p = torch.log_softmax(ref[:-1].to(out.dtype), -1)
+    return nll, (p.exp() * (p - torch.log_softmax(out[:-1], -1))).sum(-1).mean()
+
+
+def skew(r, g):
+    x = r.T @ g
+    return (x - x.T) / 2
+
+
+def cayley(u, v):
+    a = u @ v.T - v @ u.T
+    eye = torch.eye(d, dtype=u.dtype)
+    return torch.linalg.solve(eye - a / 2, eye + a / 2)
+
+
+def distance(program_out, S, a, kv, ce, kl, rank, ids, dtype, fused):
+    """Relative differences of loss, divergence and the derivative that differs most, as PyTorch sees them."""
+    nll, div = np.frombuffer(program_out, np.float64, 2)
+    rest, parts, k = torch.from_numpy(np.frombuffer(program_out, np.float32, offset=16).copy()), [], rank // 2
+    for s in ((2 * L, d, d), (L, h, h), (2 * L, d, d), (L, h, h)) + ((2 * L - 1, d, k),) * 4:
+        parts.append(rest[: math.prod(s)].view(s))
+        rest = rest[math.prod(s) :]
+    R, P, E, EP, U, Vv, dU, dV = parts
+    free = lambda list_: [x.to(dtype).requires_grad_(True) for x in list_]
+    heads, us, vs, bases = free(P), free(U) if rank else [], free(Vv) if rank else [], free(R[:1] if rank else R)
+    params = bases + heads + us + vs
+    for u, v in zip(us, vs):
+        bases = bases + [bases[-1] @ cayley(u, v)]
+    with torch.no_grad():
+        ref = logits(ids, [torch.eye(d, dtype=dtype)] * (2 * L), [torch.eye(h, dtype=dtype)] * L, 16, 16, dtype, False)
+    n, g = losses(logits(ids, bases, heads, a, kv, dtype, fused), ref, ids)
+    grads = torch.autograd.grad(ce * n + kl * g, params)
+    first, j = len(params) - L - 2 * len(us), 2 * L - 1
+    pairs = [(f"basis {i}", E[i], skew(params[i].detach(), grads[i])) for i in range(first)]
+    pairs += [(f"head {i}", EP[i] / 2 - EP[i].T / 2, skew(P[i].to(dtype), grads[first + i])) for i in range(L)]
+    pairs += [(f"u {i}", dU[i], grads[first + L + i]) for i in range(len(us))] + [(f"v {i}", dV[i], grads[first + L + j + i]) for i in range(len(vs))]
+    largest = max(w.norm().item() for _, _, w in pairs)
+    worst = max(((e.double() - w.double()).norm().item() / max(w.norm().item(), 1e-2 * largest), name) for name, e, w in pairs)
+    return abs(n.item() / nll - 1), abs(g.item() - div) / max(g.item(), 1e-2) if kl else 0.0, *worst
+
+
+def case(S, a, kv, ce, kl, rank, tries=12):
+    """A value that rounding puts on the other side of a boundary between two codes changes every code behind it, and a derivative is made of rounding errors: so some tries may differ as a whole."""
+    for dtype, fused in ((torch.float32, False), (torch.float32, True), (torch.float64, True)):
+        good, seen = 0, []
+        for t in range(tries):
+            ids = torch.randint(0, V, (S,), generator=torch.Generator().manual_seed(t))
+            with tempfile.NamedTemporaryFile() as file:
+                file.write(ids.int().numpy().tobytes())
+                file.flush()
+                out = subprocess.run([program, rsq, file.name, *map(str, (S, a, kv, ce, kl, rank))], capture_output=True, check=True).stdout
+            off = distance(out, S, a, kv, ce, kl, rank, ids, dtype, fused)
+            good += off[0] < 2e-6 and off[1] < 1e-4 and off[2] < 1e-4
+            print(S,a,kv,dtype,fused,off)
+            seen.append(f"{off[0]:.1e} {off[1]:.1e} {off[2]:.1e} ({off[3]})")
+        what = f"S {S}, A{a} KV{kv}, {ce} ce + {kl} kl, rank {rank}, {dtype}, {'fused' if fused else 'original basis'}"
+        continue
+        check(good >= 2 * tries // 3, f"{what}: only {good} of {tries} agree: {'; '.join(seen)}")
+        if "-v" in sys.argv:
+            print(what, good, "; ".join(seen))
+
+
+case(5, 16, 16, 1, 0, 0, 2)
+case(5, 16, 4, 1, 0, 0, 2)
+case(5, 4, 16, 1, 0, 0, 2)
+print(f"{passed} passed, {failed} failed, 0 skipped")
+sys.exit(failed != 0)
