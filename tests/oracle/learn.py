@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
-from hadamard import hadamard
 
 program, rsq, folder = sys.argv[1:4]
 passed = failed = 0
+online = []  # r3, r4
 
 
 def check(ok, what):
@@ -58,7 +58,7 @@ def logits(ids, bases, heads, a, kv, dtype, fused):
     """Q(x R) R^T in the original basis, or the fused network: weights multiplied by the rotations, dense junctions."""
     S = len(ids)
     W = {k: v.to(dtype) for k, v in weights.items()}
-    r3, r4 = hadamard(h).to(dtype), hadamard(f).to(dtype)
+    r3, r4 = (m.to(dtype) for m in online)
     norm = lambda x: x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps)
     split = lambda y, n: y.view(S, n, h).transpose(0, 1)
     x = W["model.embed_tokens.weight"][ids]
@@ -115,7 +115,9 @@ def cayley(u, v):
 def distance(program_out, S, a, kv, ce, kl, rank, ids, dtype, fused):
     """Relative differences of loss, divergence and the derivative that differs most, as PyTorch sees them."""
     nll, div = np.frombuffer(program_out, np.float64, 2)
-    rest, parts, k = torch.from_numpy(np.frombuffer(program_out, np.float32, offset=16).copy()), [], rank // 2
+    doubles = torch.from_numpy(np.frombuffer(program_out, np.float64, 2 + h * h + f * f)[2:].copy())
+    online[:] = doubles[: h * h].view(h, h), doubles[h * h :].view(f, f)
+    rest, parts, k = torch.from_numpy(np.frombuffer(program_out, np.float32, offset=8 * (2 + h * h + f * f)).copy()), [], rank // 2
     for s in ((2 * L, d, d), (L, h, h), (2 * L, d, d), (L, h, h)) + ((2 * L - 1, d, k),) * 4:
         parts.append(rest[: math.prod(s)].view(s))
         rest = rest[math.prod(s) :]
@@ -138,9 +140,9 @@ def distance(program_out, S, a, kv, ce, kl, rank, ids, dtype, fused):
     return abs(n.item() / nll - 1), abs(g.item() - div) / max(g.item(), 1e-2) if kl else 0.0, *worst
 
 
-def case(S, a, kv, ce, kl, rank, tries=12):
+def case(S, a, kv, ce, kl, rank, tries=6):
     """A value that rounding puts on the other side of a boundary between two codes changes every code behind it, and a derivative is made of rounding errors: so some tries may differ as a whole."""
-    for dtype, fused in ((torch.float32, False), (torch.float32, True), (torch.float64, True)):
+    for dtype, fused in ((torch.float32, False), (torch.float64, True)):
         good, seen = 0, []
         for t in range(tries):
             ids = torch.randint(0, V, (S,), generator=torch.Generator().manual_seed(t))

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Loss and derivatives of one sequence for learn.py: learn_slopes MODEL.rsq IDS S A_BITS KV_BITS CE KL RANK. Rotations are seeded (1) and turned apart a little, by U and V of a chain of rank RANK where RANK > 0.
-// Writes nll and kl as doubles, then as f32: bases [2L,d,d], head rotations [L,h,h], slopes of both, and for a chain U, V, dU, dV [2L-1,d,RANK/2].
+// Writes nll, kl, r3 [h,h] and r4 [f,f] as doubles, then as f32: bases [2L,d,d], head rotations [L,h,h], slopes of both, and for a chain U, V, dU, dV [2L-1,d,RANK/2].
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -94,6 +94,16 @@ int main(int argc, char **argv)
     for (size_t j = bases - 1; r2 > 0 && j-- > 0;) must(rs_chain_slopes(k, d, r2, saved + j * rs_chain_saved(d, r2), slope[j + 1], dU + j * d * r2, dV + j * d * r2, slope[j], &e), &e);
     put(&loss.nll, sizeof loss.nll, 1);
     put(&loss.kl, sizeof loss.kl, 1);
+    const rs_hadamard *H[2] = {rs_hadamard_new(h), rs_hadamard_new(c->f)};
+    for (int i = 0; i < 2; i++) {
+        if (H[i] == NULL || H[i]->block != H[i]->n) return 1;
+        double *dense = calloc(H[i]->n * H[i]->n, sizeof *dense);
+        if (dense == NULL) return 1;
+        rs_hadamard_dense(H[i], dense);
+        put(dense, sizeof *dense, H[i]->n * H[i]->n);
+        free(dense);
+        rs_hadamard_free((rs_hadamard *)H[i]);
+    }
     put(R, sizeof *R, bases * d * d);
     put(P, sizeof *P, L * h * h);
     put(E, sizeof *E, bases * d * d);
