@@ -134,7 +134,6 @@ static rs_status evaluate(const rs_cli *cli, const struct options *o, rs_network
     double windows = o->windows != 0 && (size_t)o->windows < whole ? (double)o->windows : (double)whole;
     rs_eval_options options = {.ctx = (size_t)o->ctx, .windows = (size_t)o->windows, .bos = o->bos, .bos_id = (int32_t)rs_network_config(n)->bos, .mem = cli->mem,
                                .progress = on_progress, .context = &progress};
-    if (o->bos && options.bos_id < 0) return rs_fail(e, RS_USAGE, "--bos: the model's configuration names no BOS token");
     rs_progress_start(&progress, cli, "eval", "tok", windows * (double)o->ctx);
     rs_status s = rs_eval_perplexity(n, ref, ids, count, &options, r, e);
     rs_progress_end(&progress);
@@ -243,6 +242,7 @@ static rs_status run(const rs_cli *cli, const struct options *o, const char **fi
     *file = o->model;
     rs_status s = rs_mapped_open(&m, o->model, e);
     if (s == RS_OK) s = rs_network_open(&n, m, o->reference ? rs_kernels_reference() : NULL, e);
+    if (s == RS_OK && o->bos && rs_network_config(n)->bos < 0) s = rs_fail(e, RS_USAGE, "--bos: the model's configuration names no BOS token");
     if (s == RS_OK) s = o->tasks != NULL ? questions(cli, o, m, n, file, e) : perplexity(cli, o, m, n, file, e);
     rs_network_close(n);
     rs_mapped_close(m);
