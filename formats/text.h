@@ -5,8 +5,13 @@
 
 #include "formats/container.h"
 #include "formats/mapped.h"
+#include "formats/tokenizer.h"
 
-// Reads path ("-": standard input; at most 4 GiB, valid UTF-8), encodes it with the tokenizer.json in m into *ids (malloc, the caller frees), *n of them; nothing is added.
+#define RS_TEXT_MAX (UINT64_C(4) << 30) // bytes of a text file
+
+// The tokenizer that the model carries; free with rs_tokenizer_free. E_IMPORT (none in the file, or of a kind that is not supported), E_NOMEM.
+RS_MUST_CHECK rs_status rs_text_tokenizer(const rs_mapped *m, rs_tokenizer **t, rs_error *e);
+// Reads path ("-": standard input; at most RS_TEXT_MAX bytes, valid UTF-8), encodes it with the tokenizer.json in m into *ids (malloc, the caller frees), *n of them; nothing is added.
 // sum (NULL allowed) gets the digest of the text for a provenance link. E_IMPORT (no tokenizer in the file, bad text), E_READ, E_LIMIT, E_NOMEM.
 RS_MUST_CHECK rs_status rs_text_ids(const rs_mapped *m, const char *path, int threads, int32_t **ids, size_t *n, rs_input_sum *sum, rs_error *e);
 

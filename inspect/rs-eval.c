@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// rs-eval: perplexity of a model on a text, with the activation and KV quantisers that its file asks for; KL and top-1 against another model.
+// rs-eval: perplexity of a model on a text, with the activation and KV quantisers that its file asks for; KL and top-1 against another model; multiple-choice questions.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,18 +8,25 @@
 #include "formats/cli.h"
 #include "formats/text.h"
 #include "inspect/eval.h"
+#include "inspect/tasks_report.h"
 #include "kernels/threads.h"
 
 static const char usage_text[] =
     "usage: rs-eval MODEL.rsq --text FILE [options]\n"
+    "       rs-eval MODEL.rsq --tasks FILE.jsonl [options]\n"
     "Perplexity of MODEL on FILE: non-overlapping windows, no BOS, exp of the mean over ctx - 1 predictions a window.\n"
+    "Or its accuracy on multiple-choice questions, one JSON object a line: {\"context\": text, \"choices\": [text, ...], \"label\": index}.\n"
     "Activations and the KV cache are quantised as MODEL's plan says. MODEL may be - (standard input).\n"
     "\n"
     "  --text FILE        text to score, as it is (UTF-8)\n"
-    "  --ctx N            tokens in a window (default 1024)\n"
     "  --windows N        only the first N windows (default: all)\n"
-    "  --bos              each window starts with the model's BOS token\n"
     "  --against REF.rsq  also KL(REF || MODEL) and top-1 agreement on the same windows\n"
+    "  --tasks FILE       questions to answer, as lm-evaluation-harness scores them\n"
+    "  --limit N          only the first N questions (default: all)\n"
+    "  --delimiter STR    stands between context and choice (default a space)\n"
+    "  --scores FILE      also the score of every choice, as JSON lines\n"
+    "  --ctx N            tokens in a window (default 1024); longer questions lose the start of their context\n"
+    "  --bos              each window or question starts with the model's BOS token\n"
     "  --reference        compute with the plain C kernels\n"
     "      --mem SIZE     memory for hidden states and logits (default 256M); weights are decoded one layer at a time\n"
     "  -j, --threads N    threads (default: all processors)\n"
@@ -29,15 +36,16 @@ static const char usage_text[] =
     "\n"
     "Exit status: 0, or the class of the error (2 usage, 10-24 bad input, 30-32 system); 22 when the result is not a number.\n";
 
-enum { OPT_TEXT = 1, OPT_CTX, OPT_WINDOWS, OPT_BOS, OPT_AGAINST, OPT_REFERENCE };
+enum { OPT_TEXT = 1, OPT_CTX, OPT_WINDOWS, OPT_BOS, OPT_AGAINST, OPT_REFERENCE, OPT_TASKS, OPT_LIMIT, OPT_DELIMITER, OPT_SCORES };
 
 static const rs_option option_list[] = {
     {"text", 0, true, OPT_TEXT}, {"ctx", 0, true, OPT_CTX}, {"windows", 0, true, OPT_WINDOWS}, {"bos", 0, false, OPT_BOS}, {"against", 0, true, OPT_AGAINST}, {"reference", 0, false, OPT_REFERENCE},
+    {"tasks", 0, true, OPT_TASKS}, {"limit", 0, true, OPT_LIMIT}, {"delimiter", 0, true, OPT_DELIMITER}, {"scores", 0, true, OPT_SCORES},
 };
 
 struct options {
-    const char *model, *text, *against;
-    int64_t ctx, windows;
+    const char *model, *text, *against, *tasks, *delimiter, *scores; // NULL: not given
+    int64_t ctx, windows, limit;
     bool bos, reference;
 };
 
@@ -51,12 +59,28 @@ static rs_status parse(void *context, int id, const char *value, rs_error *e)
     case OPT_BOS: o->bos = true; return RS_OK;
     case OPT_AGAINST: o->against = value; return RS_OK;
     case OPT_REFERENCE: o->reference = true; return RS_OK;
+    case OPT_TASKS: o->tasks = value; return RS_OK;
+    case OPT_LIMIT: return rs_cli_int("--limit", value, 1, INT32_MAX, &o->limit, e);
+    case OPT_DELIMITER: o->delimiter = value; return RS_OK;
+    case OPT_SCORES: o->scores = value; return RS_OK;
     default:
         if (o->model != NULL) return rs_fail(e, RS_USAGE, "more than one model: %s and %s", o->model, value);
         o->model = value;
         return RS_OK;
     }
 }
+
+static rs_status check_options(const struct options *o, rs_error *e)
+{
+    if (o->model == NULL) return rs_fail(e, RS_USAGE, "no model given; try rs-eval --help");
+    if (o->text == NULL && o->tasks == NULL) return rs_fail(e, RS_USAGE, "neither --text nor --tasks given; try rs-eval --help");
+    if (o->text != NULL && o->tasks != NULL) return rs_fail(e, RS_USAGE, "--text and --tasks exclude each other");
+    if (o->tasks != NULL && (o->windows != 0 || o->against != NULL)) return rs_fail(e, RS_USAGE, "--windows and --against go with --text");
+    if (o->tasks == NULL && (o->limit != 0 || o->delimiter != NULL || o->scores != NULL)) return rs_fail(e, RS_USAGE, "--limit, --delimiter and --scores go with --tasks");
+    return rs_cli_one_stdin(4, (const char *const[]){o->model, o->text, o->tasks, o->against}, e);
+}
+
+// ---- perplexity
 
 // A member of an object; JSON has no NaN and no infinity, so they become null.
 static void print_number(const char *before, const char *name, double x)
@@ -110,28 +134,24 @@ static rs_status evaluate(const rs_cli *cli, const struct options *o, rs_network
     double windows = o->windows != 0 && (size_t)o->windows < whole ? (double)o->windows : (double)whole;
     rs_eval_options options = {.ctx = (size_t)o->ctx, .windows = (size_t)o->windows, .bos = o->bos, .bos_id = (int32_t)rs_network_config(n)->bos, .mem = cli->mem,
                                .progress = on_progress, .context = &progress};
-    if (o->bos && options.bos_id < 0) return rs_fail(e, RS_USAGE, "--bos: the model's configuration names no BOS token");
     rs_progress_start(&progress, cli, "eval", "tok", windows * (double)o->ctx);
     rs_status s = rs_eval_perplexity(n, ref, ids, count, &options, r, e);
     rs_progress_end(&progress);
     return s;
 }
 
-static rs_status run(const rs_cli *cli, const struct options *o, const char **file, rs_error *e)
+static rs_status perplexity(const rs_cli *cli, const struct options *o, const rs_mapped *m, rs_network *n, const char **file, rs_error *e)
 {
-    rs_mapped *m = NULL, *ref_m = NULL;
-    rs_network *n = NULL, *ref = NULL;
+    rs_mapped *ref_m = NULL;
+    rs_network *ref = NULL;
     int32_t *ids = NULL;
     size_t count = 0;
     rs_eval_result r = {0};
-    const rs_kernels *k = o->reference ? rs_kernels_reference() : NULL;
-    *file = o->model;
-    rs_status s = rs_mapped_open(&m, o->model, e);
-    if (s == RS_OK) s = rs_network_open(&n, m, k, e);
-    if (s == RS_OK && o->against != NULL) {
+    rs_status s = RS_OK;
+    if (o->against != NULL) {
         *file = o->against;
         s = rs_mapped_open(&ref_m, o->against, e);
-        if (s == RS_OK) s = rs_network_open(&ref, ref_m, k, e);
+        if (s == RS_OK) s = rs_network_open(&ref, ref_m, o->reference ? rs_kernels_reference() : NULL, e);
         if (s == RS_OK) *file = o->model;
     }
     if (s == RS_OK) s = rs_text_ids(m, o->text, cli->threads, &ids, &count, NULL, e);
@@ -141,10 +161,91 @@ static rs_status run(const rs_cli *cli, const struct options *o, const char **fi
     if (s == RS_OK) (cli->json ? print_json : print_text)(o, &r, rs_network_kernels(n)->name);
     if (s == RS_OK && isnan(r.nll)) s = rs_fail(e, RS_E_VALUE, "the loss is not a number");
     free(ids);
-    rs_network_close(n);
     rs_network_close(ref);
-    rs_mapped_close(m);
     rs_mapped_close(ref_m);
+    return s;
+}
+
+// ---- questions
+
+static void print_row(const char *name, rs_tasks_result r)
+{
+    char shown[256];
+    printf("%-20s %6zu", rs_escape(shown, sizeof shown, name, strlen(name)), r.n);
+    for (int i = 0; i < 2; i++) {
+        double error = i == 0 ? r.acc_stderr : r.acc_norm_stderr;
+        printf("   %8.4f", i == 0 ? r.acc : r.acc_norm);
+        if (isnan(error)) printf(" %6s", "-");
+        else printf(" %.4f", error);
+    }
+    printf("\n");
+}
+
+static rs_status print_tasks(const rs_cli *cli, const struct options *o, const rs_tasks *t, const char *kernels, rs_error *e)
+{
+    if (cli->json) {
+        char *text = rs_tasks_report_json(t, (size_t)o->ctx, kernels);
+        if (text == NULL) return rs_fail(e, RS_E_NOMEM, "results");
+        printf("%s\n", text);
+        free(text);
+        return RS_OK;
+    }
+    printf("%-20s %6s   %8s %6s   %8s %6s\n", "task", "n", "acc", "+-", "acc_norm", "+-");
+    for (size_t i = 0; i < t->n_names; i++) print_row(t->name[i], rs_tasks_summary(t, i));
+    print_row("all", rs_tasks_summary(t, RS_TASKS_ALL));
+    if (t->cut > 0) printf("cut          %zu of %zu choices, whose contexts do not fit into %lld tokens\n", t->cut, t->n_choices, (long long)o->ctx);
+    printf("speed        %.0f tokens/s (%s, %d threads)\n", (double)t->tokens / t->seconds, kernels, rs_threads_get());
+    return RS_OK;
+}
+
+// Writes the scores to --scores.
+static rs_status write_scores(const struct options *o, const rs_mapped *m, const rs_tasks *t, rs_error *e)
+{
+    rs_out *out;
+    RS_TRY(rs_out_open(&out, o->scores, (rs_in *const[]){rs_mapped_in(m)}, 1, e));
+    rs_status s = rs_tasks_report_scores(t, out, e);
+    if (s == RS_OK) s = rs_out_commit(out, e);
+    rs_out_close(out);
+    return s;
+}
+
+static rs_status questions(const rs_cli *cli, const struct options *o, const rs_mapped *m, rs_network *n, const char **file, rs_error *e)
+{
+    const rs_tasks_options options = {.ctx = (size_t)o->ctx, .limit = (size_t)o->limit, .delimiter = o->delimiter != NULL ? o->delimiter : " ", .bos = o->bos};
+    rs_progress progress;
+    rs_tokenizer *tokenizer;
+    rs_tasks t = {0};
+    RS_TRY(rs_text_tokenizer(m, &tokenizer, e));
+    *file = o->tasks;
+    rs_status s = rs_tasks_read(&t, tokenizer, rs_network_config(n), o->tasks, &options, e);
+    rs_tokenizer_free(tokenizer);
+    if (s == RS_OK) {
+        *file = o->model;
+        rs_progress_start(&progress, cli, "tasks", "tok", (double)t.tokens);
+        s = rs_tasks_score(n, &t, cli->mem, on_progress, &progress, e);
+        rs_progress_end(&progress);
+    }
+    if (s == RS_OK) s = rs_mapped_check(m, e);
+    if (s == RS_OK && o->scores != NULL) {
+        *file = o->scores;
+        s = write_scores(o, m, &t, e);
+    }
+    if (s == RS_OK) s = print_tasks(cli, o, &t, rs_network_kernels(n)->name, e);
+    rs_tasks_free(&t);
+    return s;
+}
+
+static rs_status run(const rs_cli *cli, const struct options *o, const char **file, rs_error *e)
+{
+    rs_mapped *m = NULL;
+    rs_network *n = NULL;
+    *file = o->model;
+    rs_status s = rs_mapped_open(&m, o->model, e);
+    if (s == RS_OK) s = rs_network_open(&n, m, o->reference ? rs_kernels_reference() : NULL, e);
+    if (s == RS_OK && o->bos && rs_network_config(n)->bos < 0) s = rs_fail(e, RS_USAGE, "--bos: the model's configuration names no BOS token");
+    if (s == RS_OK) s = o->tasks != NULL ? questions(cli, o, m, n, file, e) : perplexity(cli, o, m, n, file, e);
+    rs_network_close(n);
+    rs_mapped_close(m);
     return s;
 }
 
@@ -156,9 +257,7 @@ int main(int argc, char **argv)
     const char *file = NULL;
     rs_cli_start();
     rs_status s = rs_cli_parse(&cli, "rs-eval", usage_text, option_list, sizeof option_list / sizeof *option_list, argc, argv, parse, &o, &e);
-    if (s == RS_OK && o.model == NULL) s = rs_fail(&e, RS_USAGE, "no model given; try rs-eval --help");
-    if (s == RS_OK && o.text == NULL) s = rs_fail(&e, RS_USAGE, "no --text given; try rs-eval --help");
-    if (s == RS_OK) s = rs_cli_one_stdin(3, (const char *const[]){o.model, o.text, o.against}, &e);
+    if (s == RS_OK) s = check_options(&o, &e);
     if (s == RS_OK) {
         rs_threads_set(cli.threads);
         rs_mapped_guard();
