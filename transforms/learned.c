@@ -2,7 +2,7 @@
 // Parameters of a rotation set in one list of arrays; matrices take their steps side by side, junctions one after the other.
 #include "transforms/learned.h"
 
-#include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -330,31 +330,36 @@ rs_status rs_learned_step(rs_learned *s, const rs_learned_rates *rates, rs_learn
 
 // ---- files
 
-static rs_status write_basis(rs_learned *s, rs_writer *w, uint64_t j, const float *from, float *f32, double *f64, double *error, rs_error *e)
+// How far a stored matrix is from orthogonal, as a statistics frame behind it.
+static rs_status write_error(rs_writer *w, rs_role role, uint64_t j, double error, rs_error *e)
 {
-    const size_t n = s->d * s->d;
+    rs_arena *a = rs_arena_new();
+    rs_value *values = rs_value_map(a);
+    rs_stat_head head = {.of = "weight", .step = rs_writer_steps(w) - 1, .values = values};
+    snprintf(head.name, sizeof head.name, "%s.%llu", rs_role_name(role), (unsigned long long)j);
+    rs_status status = rs_map_put(a, values, "orthogonality", rs_value_f64(a, error)) ? rs_writer_stat(w, &head, NULL, e) : no_memory(e);
+    rs_arena_free(a);
+    return status;
+}
+
+// One matrix of order n, orthonormalised; f64 holds what was stored afterwards.
+static rs_status write_matrix(rs_writer *w, rs_role role, uint64_t j, size_t n, const float *from, float *f32, double *f64, double *error, rs_error *e)
+{
     double off;
-    memcpy(f32, from, n * sizeof *f32);
-    rs_status status = rs_cayley_polish(s->d, f32, &off, e);
-    if (status != RS_OK) return rs_error_prefix(e, status, "basis %llu", (unsigned long long)j);
+    memcpy(f32, from, n * n * sizeof *f32);
+    rs_status status = rs_cayley_polish(n, f32, &off, e);
+    if (status != RS_OK) return rs_error_prefix(e, status, "%s.%llu", rs_role_name(role), (unsigned long long)j);
     *error = off > *error ? off : *error;
-    for (size_t i = 0; i < n; i++) f64[i] = f32[i];
-    return rs_rotation_write_basis(w, j, s->d, f64, e);
+    for (size_t i = 0; i < n * n; i++) f64[i] = f32[i];
+    RS_TRY(role == RS_ROLE_ROT ? rs_rotation_write_basis(w, j, n, f64, e) : rs_rotation_write_headrot(w, j, n, f64, e));
+    return write_error(w, role, j, off, e);
 }
 
 static rs_status write_set(rs_learned *s, rs_writer *w, float *f32, double *f64, double *error, rs_error *e)
 {
-    const size_t dd = s->d * s->d, hh = s->h * s->h, r = 2 * s->r2;
-    for (size_t i = 0; i < s->L; i++) {
-        double off;
-        memcpy(f32, s->head[i], hh * sizeof *f32);
-        rs_status status = rs_cayley_polish(s->h, f32, &off, e);
-        if (status != RS_OK) return rs_error_prefix(e, status, "head rotation of layer %zu", i);
-        *error = off > *error ? off : *error;
-        for (size_t k = 0; k < hh; k++) f64[k] = f32[k];
-        RS_TRY(rs_rotation_write_headrot(w, i, s->h, f64, e));
-    }
-    for (size_t j = 0; j < s->dense; j++) RS_TRY(write_basis(s, w, j, s->a[R] + j * dd, f32, f64, error, e));
+    const size_t r = 2 * s->r2;
+    for (size_t i = 0; i < s->L; i++) RS_TRY(write_matrix(w, RS_ROLE_HEADROT, i, s->h, s->head[i], f32, f64, error, e));
+    for (size_t j = 0; j < s->dense; j++) RS_TRY(write_matrix(w, RS_ROLE_ROT, j, s->d, s->a[R] + j * s->d * s->d, f32, f64, error, e));
     if (s->shape.mode == RS_LEARN_DENSE) return rs_rotation_write_basis(w, s->bases, s->d, f64, e); // the last one again, before the head
     for (size_t j = 0; j < s->junctions; j++) {
         const size_t at = j * s->d * s->r2;

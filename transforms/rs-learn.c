@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // rs-learn: learns the rotations of a model on a text, so that its quantised activations lose the least.
-#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 #include "kernels/threads.h"
 #include "transforms/learn_file.h"
 #include "transforms/learn_log.h"
+#include "transforms/search.h"
 
 static const char usage_text[] =
     "Usage: rs-learn MODEL.rsq --text FILE -o ROT.rsq [OPTION]...\n"
@@ -238,31 +238,24 @@ static void say_needs(const struct run *r)
             (unsigned long long)r->o->learn.S, (unsigned long long)learned, (unsigned long long)held, rs_learn_flops(r->learn) * 1e-9);
 }
 
-// Tries --seeds random Hadamards on the held-out sequences; the best one becomes the set.
+static void tried(void *context, const rs_learn_news *n)
+{
+    struct run *r = context;
+    rs_learn_log_line(r->log, n);
+    rs_progress_at(&r->progress, (double)(n->step - r->o->learn.seed) + 1);
+    char text[200];
+    snprintf(text, sizeof text, "seed %llu: loss %.4f, best %.4f with seed %llu", (unsigned long long)n->step, n->loss.total, n->best, (unsigned long long)n->best_step);
+    if (r->o->cli.verbose > 0) remark(r, text);
+}
+
 static rs_status search(struct run *r, rs_error *e)
 {
-    const rs_config *c = rs_network_config(r->network);
-    rs_learn_news n = {.what = RS_LEARN_LOOK, .best = HUGE_VAL};
-    uint64_t best = 0;
-    rs_status s = RS_OK;
-    for (int64_t i = 0; i <= r->o->seeds && s == RS_OK; i++) { // once more for the best one
-        rs_rotation *from = NULL;
-        n.step = i < r->o->seeds ? r->o->learn.seed + (uint64_t)i : best;
-        s = rs_rotation_seeded(&from, c->L, c->d, c->h, n.step, e);
-        if (s == RS_OK) s = rs_learned_start(rs_learn_set(r->learn), from, false, r->o->learn.seed, e);
-        rs_rotation_free(from);
-        if (s != RS_OK || i == r->o->seeds) break;
-        s = rs_learn_look(r->learn, &n.loss, e);
-        if (s == RS_OK && n.loss.total < n.best) {
-            n.best = n.loss.total;
-            best = n.best_step = n.step;
-        }
-        if (s == RS_OK) rs_learn_log_line(r->log, &n);
-        rs_progress_at(&r->progress, (double)i + 1);
-        if (s == RS_OK && r->o->cli.verbose > 0) fprintf(stderr, "rs-learn: seed %llu: loss %.4f, best %.4f with seed %llu\n", (unsigned long long)n.step, n.loss.total, n.best, (unsigned long long)best);
-    }
-    if (s == RS_OK && !r->o->cli.quiet) fprintf(stderr, "rs-learn: best seed %llu of %lld: loss %.4f (rs-fuse --seed %llu makes the same rotations)\n", (unsigned long long)best, (long long)r->o->seeds, n.best, (unsigned long long)best);
-    return s;
+    rs_learn_news best;
+    RS_TRY(rs_search_seeds(r->learn, rs_network_config(r->network), (uint64_t)r->o->seeds, tried, r, &best, e));
+    char text[200];
+    snprintf(text, sizeof text, "best seed %llu: loss %.4f (rs-fuse --seed %llu makes the same rotations)", (unsigned long long)best.best_step, best.best, (unsigned long long)best.best_step);
+    remark(r, text);
+    return RS_OK;
 }
 
 static rs_status learn(struct run *r, rs_error *e)
