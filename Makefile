@@ -3,6 +3,7 @@
 # make demo       installs what is missing, builds, runs the pipeline on samples/
 # make check      installs what is missing, builds, runs every test; make check-san: the same under ASan and UBSan
 # make bench      measures; MODEL=, TEXT= name a model and a text
+# make paper      the paper's table on MODEL= with rotations learned on CALIB= and perplexity on TEXT=; samples/paper.sh lists what else can be set
 # make install    DESTDIR=, PREFIX=/usr/local
 # Variables: CC=clang  SAN=1 (address and undefined sanitizers)  CUDA=0 or NVCC= (leave CUDA out)  V=1 (show commands)  RS_SHARED= (extra test data)
 
@@ -51,7 +52,7 @@ BENCHES := $(BENCH_SRC:tests/%.c=$(B)/tests/%)
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o) $(CUDA_SRC:%.cu=$(B)/%.cu.o)
 COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 
-.PHONY: all oracle-venv deps demo check check-san check-long bench install clean help tests FORCE
+.PHONY: all oracle-venv deps demo check check-san check-long bench paper install clean help tests FORCE
 .SECONDARY:
 all: $(TOOLS) $(if $(PLAIN),build/bin)
 
@@ -108,6 +109,10 @@ check-san:
 bench: $(BENCHES) all
 	@B=$(abspath $(B)) MODEL='$(MODEL)' TEXT='$(TEXT)' bash tests/bench.sh
 
+paper: deps
+	@$(MAKE) all
+	@B=$(abspath $(B)) MODEL='$(MODEL)' CALIB='$(CALIB)' TEXT='$(TEXT)' bash samples/paper.sh
+
 demo: deps
 	@$(MAKE) all
 	@B=$(abspath $(B)) bash samples/demo.sh
@@ -124,7 +129,7 @@ clean:
 	rm -rf build
 
 help:
-	@sed -n '2,8s/^# //p' Makefile
+	@sed -n '2,9s/^# //p' Makefile
 
 FORCE:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -209,6 +209,10 @@ rs_status rs_learn_run(rs_learn *l, rs_error *e)
 {
     const rs_learn_options *o = &l->o;
     for (;;) {
+        if (o->project > 0 && (look_is_due(l) || l->at.step == o->steps) && l->at.projected != l->at.step + 1) {
+            RS_TRY(rs_learned_project(l->set, o->project, e));
+            l->at.projected = l->at.step + 1;
+        }
         if (look_is_due(l)) RS_TRY(look(l, e));
         if (l->at.step == o->steps) break;
         if (o->patience > 0 && l->at.looks_without >= o->patience) {

@@ -10,6 +10,7 @@ typedef enum rs_learn_decay { RS_DECAY_NONE, RS_DECAY_LINEAR, RS_DECAY_COSINE } 
 typedef struct rs_learn_options {
     rs_learn_mode mode;
     uint64_t rank;          // of the junctions of a chain
+    uint64_t project;       // DENSE: before each look, and at the end, the set is brought onto an exact chain of this rank; 0: never
     bool adam;              // bases by Adam on the skew gradient
     uint64_t S, batch;      // tokens of a sequence; sequences of a step
     uint64_t steps;
@@ -51,7 +52,7 @@ typedef struct rs_learn rs_learn;
 // Everything that a look or a step changes, beside the arrays of the set; for checkpoints.
 typedef struct rs_learn_state {
     uint64_t step, best_step, looks_without;
-    uint64_t looked;             // 1 + the step of the last look, 0: none
+    uint64_t looked, projected;  // 1 + the step of the last look, of the last projection; 0: none
     double best, smooth, lowest; // smooth: running mean of the loss of steps
     uint64_t rising;             // steps for which it has been well above its lowest
 } rs_learn_state;

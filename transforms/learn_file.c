@@ -36,7 +36,7 @@ static json_t *asked(const rs_learn_options *o, const rs_learn_origin *from)
 {
     json_t *root = json_object();
     const struct { const char *name; json_t *value; } list[] = {
-        {"mode", whole(o->mode)}, {"rank", whole(o->rank)}, {"optimizer", json_string(o->adam ? "adam" : "sgd")}, {"length", whole(o->S)}, {"batch", whole(o->batch)}, {"steps", whole(o->steps)},
+        {"mode", whole(o->mode)}, {"rank", whole(o->rank)}, {"project", whole(o->project)}, {"optimizer", json_string(o->adam ? "adam" : "sgd")}, {"length", whole(o->S)}, {"batch", whole(o->batch)}, {"steps", whole(o->steps)},
         {"sequences", whole(o->sequences)}, {"holdout", whole(o->holdout)}, {"eval-every", whole(o->eval_every)}, {"patience", whole(o->patience)}, {"lr", real(o->rates.bases)},
         {"head-lr", real(o->rates.heads)}, {"chain-lr", real(o->rates.chain)}, {"decay", whole(o->decay)}, {"a-bits", whole(o->bits.a.bits)}, {"kv-bits", whole(o->bits.kv.bits)},
         {"loss: cross-entropy", real(o->ce)}, {"loss: KL", real(o->kl)}, {"seed", whole(o->seed)}, {"text", hex(from->text_sum.digest)}, {"init", hex(from->start_sum.digest)},
@@ -50,7 +50,7 @@ static json_t *asked(const rs_learn_options *o, const rs_learn_origin *from)
 
 static json_t *state_json(const rs_learn_state *s, uint64_t count)
 {
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "step", whole(s->step), "best_step", whole(s->best_step), "looks_without", whole(s->looks_without), "looked", whole(s->looked), "rising",
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "step", whole(s->step), "best_step", whole(s->best_step), "looks_without", whole(s->looks_without), "looked", whole(s->looked), "projected", whole(s->projected), "rising",
                      whole(s->rising), "best", real(s->best), "smooth", real(s->smooth), "lowest", real(s->lowest), "moves", whole(count));
 }
 
@@ -166,6 +166,7 @@ static rs_status read_arrays(rs_learn *l, const rs_mapped *m, rs_error *e)
 static rs_status read_state(rs_learn *l, const json_t *s, rs_error *e)
 {
     *rs_learn_progress(l) = (rs_learn_state){.step = get_whole(s, "step"), .best_step = get_whole(s, "best_step"), .looks_without = get_whole(s, "looks_without"), .looked = get_whole(s, "looked"),
+                                             .projected = get_whole(s, "projected"),
                                              .best = get_real(s, "best"), .smooth = get_real(s, "smooth"), .lowest = get_real(s, "lowest"), .rising = get_whole(s, "rising")};
     *rs_learned_count(rs_learn_set(l)) = get_whole(s, "moves");
     if (rs_learn_progress(l)->step > rs_learn_asked(l)->steps) return rs_fail(e, RS_E_VALUE, "learn.json: step %llu of %llu", (unsigned long long)rs_learn_progress(l)->step, (unsigned long long)rs_learn_asked(l)->steps);

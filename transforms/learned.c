@@ -10,6 +10,8 @@
 #include "transforms/adam.h"
 #include "transforms/cayley.h"
 #include "transforms/chain.h"
+#include "transforms/cut.h"
+#include "transforms/dense.h"
 
 #define TIDY 8 // steps between two repairs of rounding drift
 #define BETA1 0.9
@@ -326,6 +328,36 @@ rs_status rs_learned_step(rs_learned *s, const rs_learned_rates *rates, rs_learn
     RS_TRY(step_junctions(s, rates->chain, e));
     RS_TRY(turn_all(s, rates, move, e));
     return rs_learned_refresh(s, e);
+}
+
+// ---- onto a chain
+
+static rs_status project(rs_learned *s, rs_cut *c, double *wide, rs_error *e)
+{
+    const size_t n = s->d * s->d;
+    for (size_t j = 0; j < s->dense; j++) {
+        float *r = s->a[R] + j * n;
+        const float *q, *m;
+        rs_lowrank_loss loss;
+        for (size_t i = 0; i < n; i++) wide[i] = r[i];
+        RS_TRY(rs_dense_orthonormalise(s->d, s->d, wide, e));
+        rs_status status = j == 0 ? rs_cut_start(c, wide, e) : rs_cut_next(c, wide, &q, &m, &loss, e);
+        if (status != RS_OK) return rs_error_prefix(e, status, "basis %zu", j);
+        narrow(n, rs_cut_basis(c), r);
+    }
+    return RS_OK;
+}
+
+rs_status rs_learned_project(rs_learned *s, uint64_t rank, rs_error *e)
+{
+    if (s->shape.mode != RS_LEARN_DENSE) return RS_OK;
+    rs_cut *c = NULL;
+    double *wide = malloc(s->d * s->d * sizeof *wide);
+    rs_status status = wide == NULL ? no_memory(e) : rs_cut_new(&c, s->L, s->d, &(rs_lowrank_rule){.rank = rank}, false, e);
+    if (status == RS_OK) status = project(s, c, wide, e);
+    rs_cut_free(c);
+    free(wide);
+    return status;
 }
 
 // ---- files

@@ -45,6 +45,8 @@ RS_MUST_CHECK rs_status rs_learned_refresh(rs_learned *s, rs_error *e);
 void rs_learned_clear(rs_learned *s);
 // One step down the collected slopes. E_VALUE names the basis whose gradient is not finite; the set is then worthless (go back to a copy).
 RS_MUST_CHECK rs_status rs_learned_step(rs_learned *s, const rs_learned_rates *rates, rs_learned_move *move, rs_error *e);
+// DENSE: brings the bases onto an exact chain of rank r (transforms/cut.h, method.md 4), the nearest set that r planes at each junction can express. E_VALUE, E_NOMEM.
+RS_MUST_CHECK rs_status rs_learned_project(rs_learned *s, uint64_t rank, rs_error *e);
 // Keeps the parameters as the best ones; and makes the kept ones the current ones.
 void rs_learned_keep(rs_learned *s);
 void rs_learned_recall(rs_learned *s);

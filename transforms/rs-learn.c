@@ -21,6 +21,7 @@ static const char usage_text[] =
     "      --mode=MODE       search: the best of --seeds random Hadamards; global: one rotation (SpinQuant);\n"
     "                        dense: one for each place (ReSpinQuant; default); chain: R_0 and junctions of rank --rank\n"
     "  -r, --rank=R          rank of the junctions of a chain, even (default 32)\n"
+    "      --project=R       dense: keep to what junctions of rank R can express, at each look and at the end\n"
     "      --init=START      walsh: a Hadamard without random signs; or a rotation set to go on from\n"
     "                        (default: a randomised Hadamard by --seed)\n"
     "      --seed=N          start, order of sequences (default 1)\n"
@@ -63,9 +64,9 @@ struct options {
     bool search, resume, dry_run, lr_given, head_lr_given;
 };
 
-enum { OPERAND, TEXT, MODE, RANK, INIT, SEED, SEEDS, STEPS, LENGTH, BATCH, SEQUENCES, LR, HEAD_LR, CHAIN_LR, OPTIMIZER, DECAY, A_BITS, KV_BITS, LOSS, HOLDOUT, EVAL_EVERY, PATIENCE, LOG, CHECKPOINT, SAVE_EVERY, RESUME, DRY_RUN };
+enum { OPERAND, TEXT, MODE, RANK, PROJECT, INIT, SEED, SEEDS, STEPS, LENGTH, BATCH, SEQUENCES, LR, HEAD_LR, CHAIN_LR, OPTIMIZER, DECAY, A_BITS, KV_BITS, LOSS, HOLDOUT, EVAL_EVERY, PATIENCE, LOG, CHECKPOINT, SAVE_EVERY, RESUME, DRY_RUN };
 static const rs_option own[] = {
-    {"text", 0, true, TEXT}, {"mode", 0, true, MODE}, {"rank", 'r', true, RANK}, {"init", 0, true, INIT}, {"seed", 0, true, SEED}, {"seeds", 0, true, SEEDS}, {"steps", 0, true, STEPS},
+    {"text", 0, true, TEXT}, {"mode", 0, true, MODE}, {"rank", 'r', true, RANK}, {"project", 0, true, PROJECT}, {"init", 0, true, INIT}, {"seed", 0, true, SEED}, {"seeds", 0, true, SEEDS}, {"steps", 0, true, STEPS},
     {"length", 0, true, LENGTH}, {"batch", 0, true, BATCH}, {"sequences", 0, true, SEQUENCES}, {"lr", 0, true, LR}, {"head-lr", 0, true, HEAD_LR}, {"chain-lr", 0, true, CHAIN_LR},
     {"optimizer", 0, true, OPTIMIZER}, {"decay", 0, true, DECAY}, {"a-bits", 0, true, A_BITS}, {"kv-bits", 0, true, KV_BITS}, {"loss", 0, true, LOSS}, {"holdout", 0, true, HOLDOUT},
     {"eval-every", 0, true, EVAL_EVERY}, {"patience", 0, true, PATIENCE}, {"log", 0, true, LOG}, {"checkpoint", 0, true, CHECKPOINT}, {"save-every", 0, true, SAVE_EVERY},
@@ -111,6 +112,7 @@ static rs_status option(void *context, int id, const char *value, rs_error *e)
         l->mode = o->search ? RS_LEARN_GLOBAL : (rs_learn_mode)i;
         return RS_OK;
     case RANK: return number("--rank", value, 2, 1 << 24, &l->rank, e);
+    case PROJECT: return number("--project", value, 2, 1 << 24, &l->project, e);
     case INIT: o->init = value; return RS_OK;
     case SEED: return number("--seed", value, 0, INT64_MAX, &l->seed, e);
     case SEEDS: return rs_cli_int("--seeds", value, 1, 1 << 20, &o->seeds, e);
@@ -158,6 +160,8 @@ static rs_status parse(struct options *o, int argc, char **argv, rs_error *e)
     if (o->model == NULL) return rs_fail(e, RS_USAGE, "no model given; try rs-learn --help");
     if (o->text == NULL) return rs_fail(e, RS_USAGE, "no --text given; try rs-learn --help");
     if (l->rank % 2 != 0) return rs_fail(e, RS_USAGE, "--rank: %llu is odd, and a plane of rotation has two dimensions", (unsigned long long)l->rank);
+    if (l->project % 2 != 0) return rs_fail(e, RS_USAGE, "--project: %llu is odd, and a plane of rotation has two dimensions", (unsigned long long)l->project);
+    if (l->project > 0 && l->mode != RS_LEARN_DENSE) return rs_fail(e, RS_USAGE, "--project goes with --mode dense");
     if (o->search && (o->init != NULL || o->resume)) return rs_fail(e, RS_USAGE, "--mode search starts at random Hadamards: no --init, no --resume");
     if ((o->save_every > 0 || o->resume) && o->checkpoint == NULL && o->cli.output == NULL) return rs_fail(e, RS_USAGE, "name a --checkpoint, since the output has no name");
     if (!o->lr_given) l->rates.bases = l->adam ? 0.01 : l->mode == RS_LEARN_CHAIN ? 0.15 : 1.5;
