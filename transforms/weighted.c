@@ -20,6 +20,7 @@ struct rs_weighted {
     void *work;
     uint64_t cap;     // rank that there is room for
     double *q, *next; // [cap, d]: rows are the columns of Q
+    double *first;    // [cap, d]: where the ascents for different ranks start
     double *y, *z;    // [cap, d]
     double *k, *s;    // [cap, cap]
     float *q32, *m32;
@@ -50,13 +51,14 @@ static void drop(rs_weighted *w)
 {
     free(w->q);
     free(w->next);
+    free(w->first);
     free(w->y);
     free(w->z);
     free(w->k);
     free(w->s);
     free(w->q32);
     free(w->m32);
-    w->q = w->next = w->y = w->z = w->k = w->s = NULL;
+    w->q = w->next = w->first = w->y = w->z = w->k = w->s = NULL;
     w->q32 = w->m32 = NULL;
     w->cap = 0;
 }
@@ -81,13 +83,14 @@ static rs_status reserve(rs_weighted *w, uint64_t rank, rs_error *e)
     size_t n = w->d * rank;
     w->q = malloc(n * sizeof(double));
     w->next = malloc(n * sizeof(double));
+    w->first = malloc(n * sizeof(double));
     w->y = malloc(n * sizeof(double));
     w->z = malloc(n * sizeof(double));
     w->k = malloc(rank * rank * sizeof(double));
     w->s = malloc(rank * rank * sizeof(double));
     w->q32 = malloc(n * sizeof(float));
     w->m32 = malloc(rank * rank * sizeof(float));
-    if (w->q == NULL || w->next == NULL || w->y == NULL || w->z == NULL || w->k == NULL || w->s == NULL || w->q32 == NULL || w->m32 == NULL) {
+    if (w->q == NULL || w->next == NULL || w->first == NULL || w->y == NULL || w->z == NULL || w->k == NULL || w->s == NULL || w->q32 == NULL || w->m32 == NULL) {
         drop(w);
         return no_memory(w->d, e);
     }
@@ -117,13 +120,6 @@ rs_status rs_weighted_take(rs_weighted *w, const double *A, const double *B, con
     return RS_OK;
 }
 
-rs_status rs_weighted_gains(rs_weighted *w, double *gain, rs_error *e)
-{
-    RS_TRY(rs_dense_eigenvalues(w->d, w->a, w->values, w->work, e));
-    for (uint64_t i = 0; i < w->d / 2; i++) gain[i] = w->values[i] < 0 ? -w->values[i] : 0;
-    return RS_OK;
-}
-
 // Makes row v orthogonal to n orthonormal rows of q, twice for accuracy, and appends it at unit length, unless less than `least` of its length is left.
 static bool append(uint64_t d, double *q, uint64_t n, const double *v, double least, double *coefficients)
 {
@@ -150,11 +146,15 @@ static rs_status start(rs_weighted *w, uint64_t r, rs_error *e)
     double least = fmin(0.1, 0.5 / sqrt((double)r));
     RS_TRY(rs_dense_eigenvalues(d, w->a, w->values, w->work, e));
     RS_TRY(rs_dense_eigenvectors(d, w->a, w->work, r, w->y, e));
-    rs_dense_nt(r, d, d, w->y, d, w->x, d, 0, w->z, d);
+    rs_dense_nt(r, d, d, w->y, d, w->x, d, 0, w->next, d);
+    rs_dense_nn(r, d, d, w->next, d, w->c, d, 0, w->z, d); // u = C X v
+    rs_dense_nn(r, d, d, w->z, d, w->x, d, 0, w->next, d); // u^T X: what u becomes
     for (uint64_t i = 0; i < r && n < r; i++) {
-        n += append(d, w->q, n, w->y + i * d, least, w->k);
-        if (n < r && w->values[i] < 1e-12 * w->values[0]) n += append(d, w->q, n, w->z + i * d, least, w->k); // values are negative: none for a v that deviates not at all
+        if (!(w->values[i] < 1e-12 * w->values[0])) break;
+        n += append(d, w->q, n, w->z + i * d, least, w->k);
+        if (n < r) n += append(d, w->q, n, w->next + i * d, least, w->k);
     }
+    for (uint64_t i = 0; i < r && n < r; i++) n += append(d, w->q, n, w->y + i * d, least, w->k);
     return n == r ? RS_OK : rs_fail(e, RS_E_VALUE, "the eigenvectors of a symmetric matrix of order %llu are not orthonormal", (unsigned long long)d);
 }
 
@@ -175,8 +175,8 @@ static rs_status rate(rs_weighted *w, uint64_t r, const double *q, double *value
     return RS_OK;
 }
 
-// Steps Q <- orthonormal(gradient + shift Q), the gradient of <N, Q^T B Q> being B Q N^T + B^T Q N with N = S - I; a step that does not ascend is tried again, shorter.
-static rs_status ascend(rs_weighted *w, uint64_t r, rs_error *e)
+// y, z, k, s belong to the Q it ends at at the end, and *gain is what its cut loses less than none. Steps Q <- orthonormal(gradient + shift Q), the gradient of <N, Q^T B Q> being B Q N^T + B^T Q N with N = S - I; a step that does not ascend is tried again, shorter.
+static rs_status ascend(rs_weighted *w, uint64_t r, double *gain, rs_error *e)
 {
     uint64_t d = w->d, n = r * d;
     double value, better = 0, shift = 0;
@@ -187,7 +187,7 @@ static rs_status ascend(rs_weighted *w, uint64_t r, rs_error *e)
         rs_dense_tn(r, d, r, w->s, r, w->z, d, 1, w->next, d);
         if (round == 0 && tries == 0) {
             for (uint64_t i = 0; i < n; i++) shift += w->next[i] * w->next[i];
-            shift = 0.05 * sqrt(shift / (double)r);
+            shift = 0.01 * sqrt(shift / (double)r);
         }
         for (uint64_t i = 0; i < n; i++) w->next[i] += shift * w->q[i];
         bool whole = true;
@@ -208,17 +208,66 @@ static rs_status ascend(rs_weighted *w, uint64_t r, rs_error *e)
             RS_TRY(rate(w, r, w->q, &value, e));
         }
     }
-    return rate(w, r, w->q, &value, e);
+    RS_TRY(rate(w, r, w->q, &value, e));
+    *gain = 2 * value;
+    return RS_OK;
+}
+
+// The next rank at which gains are counted out: 2 4 6 8 12 16 24 32 48 ...
+static uint64_t after(uint64_t rank)
+{
+    uint64_t power = 2;
+    while (2 * power <= rank) power *= 2;
+    return rank < 8 ? rank + 2 : rank + power / 2;
+}
+
+// Makes gain[0..n-1] fall without changing its sum, as a greedy choice wants it: neighbours that rise share their mean.
+static void fall(double *gain, uint64_t n)
+{
+    for (uint64_t end = 1; end < n; end++) {
+        uint64_t from = end;
+        double mean = gain[end];
+        for (double sum = mean; from > 0 && gain[from - 1] < mean;) {
+            double level = gain[from - 1]; // a run of equal gains goes as a whole
+            while (from > 0 && gain[from - 1] == level) sum += gain[--from];
+            mean = sum / (double)(end - from + 1);
+        }
+        for (uint64_t i = from; i < end; i++) gain[i] = mean;
+        gain[end] = mean;
+    }
+}
+
+rs_status rs_weighted_gains(rs_weighted *w, uint64_t upto, const rs_lowrank_loss *loss, double *gain, rs_error *e)
+{
+    uint64_t d = w->d, pairs = d / 2, most = upto < (d - 1) / 2 * 2 ? upto : (d - 1) / 2 * 2;
+    memset(gain, 0, pairs * sizeof *gain);
+    if (most == 0 || !(loss->energy > 0)) return RS_OK;
+    RS_TRY(reserve(w, most, e));
+    for (uint64_t i = 0; i < d * d; i++) w->b[i] += w->c[i];
+    RS_TRY(start(w, most, e));
+    memcpy(w->first, w->q, most * d * sizeof *w->q);
+    double before = 0, value = 0;
+    for (uint64_t r = 0, next; r < most; r = next) {
+        next = after(r) < most ? after(r) : most;
+        memcpy(w->q, w->first, next * d * sizeof *w->q);
+        RS_TRY(ascend(w, next, &value, e));
+        for (uint64_t p = r / 2; p < next / 2; p++) gain[p] = fmax(0, value - before) / (double)((next - r) / 2);
+        before = value;
+    }
+    for (uint64_t p = most / 2; p < pairs; p++) gain[p] = fmax(0, loss->energy - value) / (double)(pairs - most / 2);
+    fall(gain, pairs);
+    return RS_OK;
 }
 
 rs_status rs_weighted_cut(rs_weighted *w, uint64_t r, const float **q, const float **m, rs_lowrank_loss *loss, rs_error *e)
 {
     uint64_t d = w->d;
+    double gain;
     if (r == 0 || r >= d || r % 2 != 0) return rs_fail(e, RS_USAGE, "rank %llu: not even, or not below the width %llu", (unsigned long long)r, (unsigned long long)d);
     RS_TRY(reserve(w, r, e));
     for (uint64_t i = 0; i < d * d; i++) w->b[i] += w->c[i];
     RS_TRY(start(w, r, e));
-    RS_TRY(ascend(w, r, e));
+    RS_TRY(ascend(w, r, &gain, e));
     // With N = S - I: E |x (T - T^)|^2 = tr M - 2 <N, Q^T C (T - I) Q> + <Q^T C Q N, N>, and the same with C = I for the error.
     double lost = loss->energy, error = loss->norm * loss->norm;
     double *qcq = w->y, *qxq = w->y + r * r; // [r, r] each; 2 r^2 fit into r d or the second takes the place of next

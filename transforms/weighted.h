@@ -19,8 +19,9 @@ void rs_weighted_free(rs_weighted *w);
 // Takes T = A^T B (A, B orthogonal [d, d]) and C [d, d], symmetric: the second moment in A's coordinates, or in B's when behind. loss->energy is E |x (T - I)|^2, and so is loss->lost;
 // norm and error are |T - I|_F. E_VALUE (not finite).
 RS_MUST_CHECK rs_status rs_weighted_take(rs_weighted *w, const double *A, const double *B, const double *C, bool behind, rs_lowrank_loss *loss, rs_error *e);
-// After take, instead of cut: gain[0 .. d/2 - 1], the eigenvalues of M from the largest down (half of them): about what rank 2k + 2 loses less than rank 2k. E_VALUE.
-RS_MUST_CHECK rs_status rs_weighted_gains(rs_weighted *w, double *gain, rs_error *e);
+// After take (which left loss), instead of cut: gain[0 .. d/2 - 1], about what rank 2k + 2 loses less than rank 2k, falling. Counted out after a shorter ascent at ranks 2 4 6 8 12 16 24 ... upto
+// (even), even in between, and made concave. E_VALUE, E_NOMEM.
+RS_MUST_CHECK rs_status rs_weighted_gains(rs_weighted *w, uint64_t upto, const rs_lowrank_loss *loss, double *gain, rs_error *e);
 // After take, once: the cut to rank (even, 2..d-1). q, m as from rs_lowrank_cut, of w until the next cut; loss, as take left it, gets rank, kept (1 - error^2 / norm^2), error and lost;
 // its angle is 0. RS_USAGE: rank; E_VALUE, E_NOMEM.
 RS_MUST_CHECK rs_status rs_weighted_cut(rs_weighted *w, uint64_t rank, const float **q, const float **m, rs_lowrank_loss *loss, rs_error *e);
