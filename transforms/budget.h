@@ -10,8 +10,9 @@
 // most; where gains are equal, to the lower junction. gain [n, d/2] falls along each row. E_NOMEM.
 RS_MUST_CHECK rs_status rs_budget_spread(uint64_t n, uint64_t d, const double *gain, uint64_t total, uint64_t *rank, rs_error *e);
 // The ranks of the 2L junctions of a set so that they add up to `mean` for each junction that counts: all, but in the exact chain the last one, which gets 0. Gains are those of the
-// uncut junctions T_j = R_j^T R_(j+1): without moments the share of |T - I|_F^2 in each rotation plane, else as rs_weighted_gains gives them, with the moments that rs_cut_weigh takes.
-// Memory: d^2 doubles and the work arrays of a cut, and L d doubles. RS_USAGE: mean odd or above d; E_VALUE, E_NOMEM and what the set and the moments say.
+// junctions of a first walk, paper: over the learned bases, exact: over the chain cut at rank `mean` everywhere; without moments the share of |T - I|_F^2 in each rotation plane, else
+// what rs_weighted_gains says, with the moments that rs_cut_weigh takes. In the exact chain they only estimate: what one junction keeps is not left to the next.
+// Memory: d^2 doubles, the work arrays of a cut, and L d doubles. RS_USAGE: mean odd or above d; E_VALUE, E_NOMEM and what the set and the moments say.
 RS_MUST_CHECK rs_status rs_budget_ranks(rs_rotation *set, rs_moments *m, bool paper, uint64_t mean, uint64_t *rank, rs_error *e);
 
 #endif

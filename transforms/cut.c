@@ -68,6 +68,8 @@ rs_status rs_cut_start(rs_cut *c, const double *R, rs_error *e)
 static rs_status weighted(rs_cut *c, uint64_t j, const double *R, uint64_t rank, const float **q, const float **m, rs_lowrank_loss *loss, rs_error *e)
 {
     const double *C;
+    if (rank > c->d || (rank % 2 != 0 && rank != c->d))
+        return rs_fail(e, RS_USAGE, "rank %llu: not even, or above the width %llu", (unsigned long long)rank, (unsigned long long)c->d);
     RS_TRY(rs_moments_at(c->moments, c->paper ? j - 1 : j, &C, e));
     RS_TRY(rs_weighted_take(c->w, c->basis, R, C, !c->paper, loss, e));
     *q = *m = NULL;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Subspace by activations: principal directions of the deviation, then ascent of <S - I, Q^T C T Q> over Q and S in turn.
+// Subspace by activations: the directions that deviate most and what becomes of them, then ascent of <S - I, Q^T C T Q> over Q and S in turn.
 #include "transforms/weighted.h"
 
 #include <math.h>
@@ -138,8 +138,8 @@ static bool append(uint64_t d, double *q, uint64_t n, const double *v, double le
     return true;
 }
 
-// Q to start from: v and (T - I) v for the leading eigenvectors v of M, leaving out what is in the span already. While fewer than r rows are chosen, the r orthonormal v cannot all
-// have lost all but 1 / sqrt(r) of their length, so that r rows always come together.
+// Q to start from: u = C X v and X^T u (u T without u) for the leading eigenvectors v of M, leaving out what is in the span already; then the v themselves: while fewer than r rows are
+// chosen, the r orthonormal v cannot all have lost all but 1 / sqrt(r) of their length, so that r rows always come together.
 static rs_status start(rs_weighted *w, uint64_t r, rs_error *e)
 {
     uint64_t d = w->d, n = 0;

@@ -4,8 +4,9 @@
 // For rows x with second moment C = E[x^T x], in the coordinates that T acts on, the cut loses E |x (T - T^)|^2 = tr((T - T^)^T C (T - T^)). In the exact chain x is the RMS-normalised
 // stream read at basis j + 1, and what is lost is how far the quantised input is from the one in the learned basis: x (T - T^) = n (R_(j+1) - R^_(j+1)); in the paper's form x is the raw
 // stream at junction j, and the loss is its error there. Rotation planes lose independently of each other, (2 sin(angle / 2))^2 tr(p^T C p) each, but a direction that carries much
-// energy lies across many of them; the subspace is therefore not bound to planes. It starts from the principal directions v of the deviation x (T - I), those of
-// M = (T - I)^T C (T - I), each with its partner (T - I) v, and is improved by a few steps of ascent, S = polar(Q^T C T Q) following. With C = I this finds the leading planes.
+// energy lies across many of them; the subspace is therefore not bound to planes. It starts from the directions u = C (T - I) v, v the principal directions of the deviation
+// x (T - I) (leading eigenvectors of M = (T - I)^T C (T - I)), each with what T makes of it, so that x T^ = x T along those that matter most; a few steps of ascent follow, with
+// S = polar(Q^T C T Q). With C = I this finds the leading planes.
 #ifndef RS_TRANSFORMS_WEIGHTED_H
 #define RS_TRANSFORMS_WEIGHTED_H
 
