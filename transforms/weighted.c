@@ -175,7 +175,8 @@ static rs_status rate(rs_weighted *w, uint64_t r, const double *q, double *value
     return RS_OK;
 }
 
-// y, z, k, s belong to the Q it ends at at the end, and *gain is what its cut loses less than none. Steps Q <- orthonormal(gradient + shift Q), the gradient of <N, Q^T B Q> being B Q N^T + B^T Q N with N = S - I; a step that does not ascend is tried again, shorter.
+// Steps Q <- orthonormal(gradient + shift Q), the gradient of <N, Q^T B Q> being B Q N^T + B^T Q N with N = S - I; a step that does not ascend is tried again, shorter. In the end y, z, k
+// and s belong to Q, and *gain is what its cut loses less than none.
 static rs_status ascend(rs_weighted *w, uint64_t r, double *gain, rs_error *e)
 {
     uint64_t d = w->d, n = r * d;
