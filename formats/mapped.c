@@ -385,6 +385,12 @@ const uint8_t *rs_mapped_payload(const rs_mapped *m, const rs_tensor *t)
     return m->base + ((const item *)(const void *)t)->payload_off;
 }
 
+const uint8_t *rs_mapped_bytes(const rs_mapped *m, uint64_t *size)
+{
+    *size = m->size;
+    return m->base;
+}
+
 void rs_mapped_release(const rs_mapped *m, const rs_tensor *t)
 {
     uint64_t off = ((const item *)(const void *)t)->payload_off;

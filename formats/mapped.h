@@ -24,6 +24,8 @@ const rs_tensor *rs_mapped_find(const rs_mapped *m, const char *name);
 const rs_tensor *rs_mapped_find_role(const rs_mapped *m, rs_role role, int64_t layer);
 // Payload of a tensor that one of the calls above returned; valid until close, aligned as HEAD says.
 const uint8_t *rs_mapped_payload(const rs_mapped *m, const rs_tensor *t);
+// All its bytes, as verified; valid until close.
+const uint8_t *rs_mapped_bytes(const rs_mapped *m, uint64_t *size);
 // Tells the kernel that the payload is not needed for now, so that resident memory does not grow with the file.
 void rs_mapped_release(const rs_mapped *m, const rs_tensor *t);
 // Bytes of a carried file, NULL if absent.

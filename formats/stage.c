@@ -68,13 +68,27 @@ rs_status rs_stage_link(rs_writer *w, const char *tool, int argc, char *const *a
 
 // ---- the stage
 
-rs_status rs_stage_open(rs_stage *s, const char *tool, const char *input, rs_error *e)
+static rs_status begin(rs_stage *s, const char *tool, rs_error *e)
 {
     memset(s, 0, sizeof *s);
     s->tool = tool;
     s->arena = rs_arena_new();
-    if (s->arena == NULL) return rs_fail(e, RS_E_NOMEM, "stage");
+    return s->arena != NULL ? RS_OK : rs_fail(e, RS_E_NOMEM, "stage");
+}
+
+rs_status rs_stage_open(rs_stage *s, const char *tool, const char *input, rs_error *e)
+{
+    RS_TRY(begin(s, tool, e));
     RS_TRY(rs_in_open(&s->in, input, e));
+    return rs_reader_open(&s->reader, s->in, e);
+}
+
+rs_status rs_stage_open_mapped(rs_stage *s, const char *tool, const rs_mapped *m, rs_error *e)
+{
+    uint64_t size;
+    const uint8_t *bytes = rs_mapped_bytes(m, &size);
+    RS_TRY(begin(s, tool, e));
+    RS_TRY(rs_in_memory(&s->in, bytes, (size_t)size, e));
     return rs_reader_open(&s->reader, s->in, e);
 }
 

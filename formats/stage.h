@@ -3,6 +3,7 @@
 #ifndef RS_FORMATS_STAGE_H
 #define RS_FORMATS_STAGE_H
 
+#include "formats/mapped.h"
 #include "formats/reader.h"
 #include "formats/writer.h"
 
@@ -21,6 +22,8 @@ typedef struct rs_stage {
 RS_MUST_CHECK rs_status rs_stage_link(rs_writer *w, const char *tool, int argc, char *const *argv, const rs_value *params, rs_error *e);
 // Opens input ("-" or NULL: standard input) and reads its head and chain. On failure s is still to be closed by rs_stage_close.
 RS_MUST_CHECK rs_status rs_stage_open(rs_stage *s, const char *tool, const char *input, rs_error *e);
+// The same over a mapped file (borrowed), for a tool that reads its input at random first; its open stream (rs_mapped_in) belongs into others of rs_stage_begin.
+RS_MUST_CHECK rs_status rs_stage_open_mapped(rs_stage *s, const char *tool, const rs_mapped *m, rs_error *e);
 // Opens output (not one of the inputs: other inputs of the tool in others[0..n_others)), writes head, the old chain and own link (argv filtered as
 // FORMAT.md says, params may be NULL; ver and commit are filled in).
 RS_MUST_CHECK rs_status rs_stage_begin(rs_stage *s, const char *output, rs_in *const *others, size_t n_others, const rs_head *head, int argc, char *const *argv, const rs_value *params, rs_error *e);

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Measures what the README states. Needs $B (build folder); MODEL (GGUF, safetensors or directory) and TEXT, by default those in $RS_SHARED or ../shared.
-# Arguments or PARTS="..." name parts: fp llama fuse seeds reference residual memory fuse-speed eval-speed io tokenizer kernels. Each prints: what, measured, wanted.
+# Arguments or PARTS="..." name parts: fp llama fuse seeds reference residual subspace memory fuse-speed eval-speed io tokenizer kernels. Each prints: what, measured, wanted.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 export PATH="$B/bin:$PATH" LC_ALL=C
@@ -99,6 +99,22 @@ part_residual() { # random near-identity layer-wise rotations
     row "rs-residual --paper, rank $d" "$(rs-verify --json --tol 1 "$dir/paper.rsq" --against "$dir/model.rsq" --text "$text" | field logits_rel)" "<= 1e-5"
 }
 
+part_subspace() { # ROT=rot.rsq, a learned set for the model: what the choice of subspaces and ranks is worth
+    [ -n "${ROT:-}" ] || { row "subspaces of the junctions" "SKIP: no learned set; give ROT=rot.rsq" ""; return; }
+    ready
+    local r o name weight=(--weight activations --text "$calib")
+    rs-fuse -q -R "$ROT" "$dir/model.rsq" -o "$dir/learned.rsq"
+    for r in 8 32; do
+        for name in plain weight budget weight+budget; do
+            o=(--rank $r)
+            [[ $name == *budget ]] && o=(--budget $r)
+            [[ $name == weight* ]] && o+=("${weight[@]}")
+            rs-residual -q -R "$ROT" "${o[@]}" "$dir/learned.rsq" | rs-pack -q --w-bits 16 --a-bits 4 --kv-bits 4 -o "$dir/p.rsq"
+            row "exact chain r = $r, $name, W16A4KV4, 12 windows" "$(perplexity "$dir/p.rsq" --windows 12)" "at most plain"
+        done
+    done
+}
+
 part_memory() { # a synthetic model and one four times deeper, through the whole pipe
     local largest limit
     for L in 8 32; do
@@ -159,5 +175,5 @@ part_tokenizer() {
 
 part_kernels() { "$B/tests/bench_kernels"; }
 
-parts=${*:-${PARTS:-fp llama fuse seeds reference residual memory fuse-speed eval-speed io tokenizer kernels}}
+parts=${*:-${PARTS:-fp llama fuse seeds reference residual subspace memory fuse-speed eval-speed io tokenizer kernels}}
 for p in $parts; do "part_$p"; done

@@ -140,6 +140,185 @@ static void sets(const tiny_spec *s)
     rs_mapped_close(m);
 }
 
+// The fused model's moments on S tokens, three windows of four of which the first is left out.
+static rs_moments *moments_of(const tiny_spec *s, const char *path, bool raw, rs_error *e)
+{
+    int32_t ids[S];
+    rs_mapped *m = NULL;
+    rs_network *n = NULL;
+    rs_moments *got = NULL;
+    rs_moments_options o = {.samples = 16, .ctx = 4, .skip = 1, .raw = raw};
+    tiny_ids(s, S, ids);
+    bool ok = rs_mapped_open(&m, path, e) == RS_OK && rs_network_open(&n, m, rs_kernels_reference(), e) == RS_OK && rs_moments_new(&got, n, ids, S, &o, e) == RS_OK;
+    CHECKF(ok && rs_moments_windows(got) == 3, "%s", e->text);
+    rs_network_close(n);
+    rs_mapped_close(m);
+    return got;
+}
+
+struct stream {
+    size_t d;
+    uint64_t layer;
+    float *x; // [2L, S, d], windows one after the other
+    size_t at;
+};
+
+static void keep_stream(void *context, rs_tap t, size_t rows, size_t cols, const float *x, size_t ld)
+{
+    struct stream *k = context;
+    if (t != RS_TAP_STREAM_ATTN && t != RS_TAP_STREAM_FFN) return;
+    for (size_t r = 0; r < rows; r++) memcpy(k->x + ((2 * k->layer + (t == RS_TAP_STREAM_FFN)) * S + k->at + r) * k->d, x + r * ld, cols * sizeof *x);
+}
+
+// x [2L, S, d]: the raw stream at each junction of the network at path.
+static bool streams(const tiny_spec *s, const char *path, float *x, rs_error *e)
+{
+    int32_t ids[S];
+    rs_mapped *m = NULL;
+    rs_network *n = NULL;
+    float *hidden = malloc(S * s->d * sizeof *hidden);
+    tiny_ids(s, S, ids);
+    bool ok = rs_mapped_open(&m, path, e) == RS_OK && rs_network_open(&n, m, NULL, e) == RS_OK && rs_network_embed(n, S, ids, hidden, e) == RS_OK;
+    for (uint64_t i = 0; i < s->L && ok; i++) {
+        const rs_decoder_layer *layer;
+        ok = rs_network_load(n, i, &layer, e) == RS_OK;
+        for (size_t w = 0; w < S && ok; w += 4) {
+            struct stream k = {s->d, i, x, w};
+            ok = rs_network_forward(n, 4, hidden + w * s->d, keep_stream, &k, e) == RS_OK;
+        }
+    }
+    free(hidden);
+    rs_network_close(n);
+    rs_mapped_close(m);
+    return ok;
+}
+
+static rs_junction junction_of(const rs_mapped *m, uint64_t j)
+{
+    char name[32];
+    snprintf(name, sizeof name, "resid.%d", (int)j);
+    const rs_tensor *t = rs_mapped_find(m, name);
+    if (t == NULL) return (rs_junction){0};
+    const uint8_t *p = rs_mapped_payload(m, t);
+    if (t->enc == RS_ENC_RAW) return (rs_junction){.t = (const float *)(const void *)p};
+    const rs_part *q = rs_tensor_part(t, "q"), *mm = rs_tensor_part(t, "m");
+    return (rs_junction){.r = q->shape[1], .q = (const float *)(const void *)(p + q->off), .m = (const float *)(const void *)(p + mm->off)};
+}
+
+// y += sign x T for one row x.
+static void through(const rs_junction *j, size_t d, const float *x, double sign, double *y)
+{
+    for (size_t i = 0; i < d; i++) y[i] += j->t == NULL ? sign * x[i] : 0;
+    for (size_t a = 0; a < d && j->t != NULL; a++)
+        for (size_t i = 0; i < d; i++) y[i] += sign * (double)x[a] * j->t[a * d + i];
+    for (size_t a = 0; a < j->r; a++)
+        for (size_t b = 0; b < j->r; b++) {
+            double p = 0;
+            for (size_t i = 0; i < d; i++) p += (double)x[i] * j->q[i * j->r + a];
+            for (size_t i = 0; i < d; i++) y[i] += sign * p * j->m[a * j->r + b] * j->q[i * j->r + b];
+        }
+}
+
+// Paper mode: what is said to be lost is what the junctions of the output lose of the stream of the input.
+static void said_and_measured(const tiny_spec *s, const float *x)
+{
+    rs_error e = {0};
+    rs_mapped *dense = NULL, *low = NULL;
+    if (!CHECK(rs_mapped_open(&dense, fused, &e) == RS_OK && rs_mapped_open(&low, out, &e) == RS_OK)) return;
+    for (uint64_t j = 0; j < 2 * s->L; j++) {
+        rs_junction T = junction_of(dense, j), hat = junction_of(low, j);
+        double lost = 0, energy = 0;
+        for (size_t t = 0; t < S; t++) {
+            double y[64] = {0}, z[64] = {0};
+            const float *row = x + (j * S + t) * s->d;
+            if (t % 4 == 0) continue; // as moments_of leaves it out
+            through(&T, s->d, row, 1, y);
+            through(&hat, s->d, row, -1, y);
+            through(&T, s->d, row, 1, z);
+            for (size_t i = 0; i < s->d; i++) {
+                lost += y[i] * y[i] / (S - 3);
+                energy += (z[i] - row[i]) * (z[i] - row[i]) / (S - 3);
+            }
+        }
+        CHECKF(fabs(lost - last_loss[j].lost) < 0.05 * lost + 1e-5 * energy && fabs(energy - last_loss[j].energy) < 1e-3 * energy, "junction %d: lost %.6g of %.6g, said %.6g of %.6g", (int)j, lost,
+               energy, last_loss[j].lost, last_loss[j].energy);
+    }
+    rs_mapped_close(dense);
+    rs_mapped_close(low);
+}
+
+static double sum_lost(uint64_t *rank)
+{
+    double lost = 0;
+    *rank = 0;
+    for (size_t j = 0; j < n_last; j++) {
+        lost += last_loss[j].lost;
+        *rank += last_loss[j].rank;
+        CHECKF(last_loss[j].rank % 2 == 0, "junction %d has rank %d", (int)j, (int)last_loss[j].rank);
+    }
+    return lost;
+}
+
+// By activations and with a budget: the network stays the same, the budget is met, and less is lost the more freedom there is.
+static void by_activations(const tiny_spec *s)
+{
+    const uint64_t ranks[] = {0, 2, 8, s->d};
+    if (!prepare(s, TINY_DENSE)) return;
+    float *x = malloc(2 * s->L * S * s->d * sizeof *x);
+    rs_error e = {0};
+    CHECKF(streams(s, fused, x, &e), "%s", e.text);
+    for (int paper = 0; paper < 2; paper++) {
+        rs_moments *m = moments_of(s, fused, paper != 0, &e);
+        double uniform = 0, before = INFINITY;
+        for (size_t k = 0; k < sizeof ranks / sizeof ranks[0] && m != NULL; k++)
+            for (int budget = 0; budget < 3; budget++) { // none, with moments, without
+                rs_residual_options o = {.rule = {.rank = ranks[k]}, .budgeted = budget > 0, .budget = ranks[k], .paper = paper != 0, .moments = budget < 2 ? m : NULL};
+                if (!CHECKF(residual(fused, rot, out, o, &e) == RS_OK, "rank %d paper %d budget %d: %s", (int)ranks[k], paper, budget, e.text)) continue;
+                double difference_is = difference(s, model, out);
+                bool same = !paper || ranks[k] == s->d;
+                CHECKF(same ? difference_is <= 1e-5 : difference_is > 1e-4, "rank %d paper %d budget %d: logits differ by %.3g", (int)ranks[k], paper, budget, difference_is);
+                uint64_t rank;
+                double lost = sum_lost(&rank);
+                CHECKF(rank == ranks[k] * (2 * s->L - !paper), "rank %d paper %d budget %d: %d in all", (int)ranks[k], paper, budget, (int)rank);
+                if (budget == 0) {
+                    CHECKF(lost < before, "rank %d paper %d: lost %g, at the rank below %g", (int)ranks[k], paper, lost, before);
+                    before = uniform = lost;
+                }
+                if (budget == 1 && paper) CHECKF(lost <= uniform * 1.01, "rank %d: a budget loses %g, equal ranks %g", (int)ranks[k], lost, uniform);
+                if (budget < 2 && paper) said_and_measured(s, x);
+            }
+        rs_moments_free(m);
+    }
+    free(x);
+}
+
+// A budget over a set of rotations gives the ranks that it gives over the model.
+static void budget_of_set(const tiny_spec *s)
+{
+    rs_error e = {0};
+    uint64_t rank[64], total;
+    rs_mapped *m;
+    if (!prepare(s, TINY_DENSE) || !CHECK(rs_mapped_open(&m, rot, &e) == RS_OK)) return;
+    rs_residual_options o = {.budgeted = true, .budget = 6};
+    CHECKF(residual(fused, rot, out, o, &e) == RS_OK, "%s", e.text);
+    for (size_t j = 0; j < n_last; j++) rank[j] = last_loss[j].rank;
+    o.input = m;
+    CHECKF(residual(rot, NULL, cut, o, &e) == RS_OK, "%s", e.text);
+    for (size_t j = 0; j < n_last; j++) CHECKF(rank[j] == last_loss[j].rank, "junction %d: rank %d in the set, %d in the model", (int)j, (int)last_loss[j].rank, (int)rank[j]);
+    (void)sum_lost(&total);
+    CHECK(total == 6 * (2 * s->L - 1));
+    CHECKF(tiny_fuse(model, cut, out, (rs_fuse_options){.rotate = true, .online = true}, &e) == RS_OK && difference(s, model, out) <= 1e-5, "%s", e.text);
+    o.budget = s->d + 2;
+    CHECK(residual(rot, NULL, refused, o, &e) == RS_USAGE);
+    e = (rs_error){0};
+    CHECK(residual(fused, rot, refused, o, &e) == RS_USAGE);
+    e = (rs_error){0};
+    rs_moments *moments = moments_of(s, fused, false, &e);
+    CHECK(residual(rot, NULL, refused, (rs_residual_options){.rule = {.rank = 2}, .moments = moments}, &e) == RS_USAGE);
+    rs_moments_free(moments);
+    rs_mapped_close(m);
+}
+
 static void refusals(const tiny_spec *s)
 {
     rs_error e = {0};
@@ -202,6 +381,8 @@ int main(void)
     every_rank(&s);
     s = tiny_default();
     sets(&s);
+    by_activations(&s);
+    budget_of_set(&s);
     refusals(&s);
     pass_through(&s);
     return check_report();

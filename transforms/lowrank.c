@@ -114,6 +114,26 @@ static uint64_t by_energy(const rs_lowrank *l, double energy, double total)
     return r;
 }
 
+// cos(angle) - 1 of all rotation planes (each twice), ascending, into values; T is in a.
+static rs_status spectrum(rs_lowrank *l, rs_error *e)
+{
+    uint64_t d = l->d;
+    for (uint64_t i = 0; i < d; i++) {
+        l->a[i * d + i] -= 1;
+        for (uint64_t j = i + 1; j < d; j++) l->a[i * d + j] = l->a[j * d + i] = 0.5 * (l->a[i * d + j] + l->a[j * d + i]);
+    }
+    return rs_dense_eigenvalues(d, l->a, l->values, l->work, e);
+}
+
+rs_status rs_lowrank_gains(rs_lowrank *l, const double *A, const double *B, double *gain, rs_error *e)
+{
+    uint64_t d = l->d;
+    rs_dense_tn(d, d, d, A, d, B, d, 0, l->a, d);
+    RS_TRY(spectrum(l, e));
+    for (uint64_t k = 0; k < d / 2; k++) gain[k] = fmax(0, -2 * (l->values[2 * k] + l->values[2 * k + 1]));
+    return RS_OK;
+}
+
 rs_status rs_lowrank_cut(rs_lowrank *l, const double *A, const double *B, const rs_lowrank_rule *rule, const float **q, const float **m, rs_lowrank_loss *loss, rs_error *e)
 {
     uint64_t d = l->d, r = rule->rank;
@@ -135,11 +155,7 @@ rs_status rs_lowrank_cut(rs_lowrank *l, const double *A, const double *B, const 
         *m = l->m;
         return RS_OK;
     }
-    for (uint64_t i = 0; i < d; i++) {
-        l->a[i * d + i] -= 1;
-        for (uint64_t j = i + 1; j < d; j++) l->a[i * d + j] = l->a[j * d + i] = 0.5 * (l->a[i * d + j] + l->a[j * d + i]);
-    }
-    RS_TRY(rs_dense_eigenvalues(d, l->a, l->values, l->work, e));
+    RS_TRY(spectrum(l, e));
     if (rule->energy > 0) r = by_energy(l, rule->energy, total);
     loss->rank = r;
     loss->angle = r < d ? degrees(l->values[r]) : 0;

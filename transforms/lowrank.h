@@ -18,6 +18,7 @@ typedef struct rs_lowrank_loss {
     double kept;    // share of |T - I|_F^2 inside the subspace (1 when T = I)
     double angle;   // largest rotation angle outside it, degrees
     double error;   // |T - T^|_F
+    double energy, lost; // of a weighted cut (weighted.h): E |x (T - I)|^2 and E |x (T - T^)|^2 per token; 0 otherwise
 } rs_lowrank_loss;
 
 typedef struct rs_lowrank rs_lowrank;
@@ -29,6 +30,8 @@ void rs_lowrank_free(rs_lowrank *l);
 // identity (always when |T - I|_F < 1e-6 sqrt(d)). The singular vectors of the normal matrix T - I come from its symmetric part, whose eigenvalues are cos(angle) - 1.
 // At rank d, Q = I and S = T. RS_USAGE: rank above d or odd; E_VALUE, E_NOMEM.
 RS_MUST_CHECK rs_status rs_lowrank_cut(rs_lowrank *l, const double *A, const double *B, const rs_lowrank_rule *rule, const float **q, const float **m, rs_lowrank_loss *loss, rs_error *e);
+// gain[0 .. d/2 - 1]: the share of |T - I|_F^2 in each rotation plane of T = A^T B, from the largest down: what rank 2k + 2 loses less than rank 2k. E_VALUE.
+RS_MUST_CHECK rs_status rs_lowrank_gains(rs_lowrank *l, const double *A, const double *B, double *gain, rs_error *e);
 // R <- R T^ in fp64, R [d, d]: Q and S as stored are made orthonormal to fp64 first, so that a walk over many junctions stays orthogonal. E_VALUE (far from orthonormal), E_NOMEM.
 RS_MUST_CHECK rs_status rs_lowrank_step(uint64_t d, uint64_t rank, const float *q, const float *m, double *R, rs_error *e);
 

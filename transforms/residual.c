@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "transforms/budget.h"
 #include "transforms/cut.h"
 #include "transforms/dense.h"
 #include "transforms/fold.h"
@@ -28,6 +29,7 @@ struct rs_residual {
     rs_rotation *rotation;  // NULL: nothing to cut
     rs_relay *relay;
     uint64_t L, d;
+    uint64_t *rank;         // [2L] of a budget, NULL: by the rule
     rs_lowrank_loss *loss;  // [2L]
     size_t n_loss;
     FILE *spool;            // q and m of each junction with a rank, f32
@@ -57,6 +59,7 @@ void rs_residual_close(rs_residual *r)
     rs_prelude_free(r->prelude);
     if (r->spool != NULL) fclose(r->spool);
     free(r->head.plan.except);
+    free(r->rank);
     free(r->loss);
     free(r->q);
     free(r->m);
@@ -72,6 +75,22 @@ static rs_status no_memory(const rs_residual *r, rs_error *e)
 }
 
 // ---- first pass: cut
+
+// The walk over junctions as the options want it.
+static rs_status new_cut(rs_residual *r, rs_cut **c, rs_error *e)
+{
+    RS_TRY(rs_cut_new(c, r->L, r->d, &r->o.rule, r->o.paper, e));
+    if (r->rank != NULL) rs_cut_ranks(*c, r->rank);
+    return r->o.moments != NULL ? rs_cut_weigh(*c, r->o.moments, e) : RS_OK;
+}
+
+static rs_status spend(rs_residual *r, rs_rotation *set, rs_error *e)
+{
+    if (!r->o.budgeted) return RS_OK;
+    r->rank = malloc((2 * r->L + 1) * sizeof *r->rank);
+    if (r->rank == NULL) return rs_fail(e, RS_E_NOMEM, "no memory for the ranks");
+    return rs_budget_ranks(set, r->o.moments, r->o.paper, r->o.budget, r->rank, e);
+}
 
 static rs_status spool_write(rs_residual *r, uint64_t rank, const float *q, const float *m, rs_error *e)
 {
@@ -135,7 +154,8 @@ static rs_status first_pass(rs_residual *r, rs_error *e)
         free(rank);
         return no_memory(r, e);
     }
-    rs_status status = r->spool == NULL ? rs_fail(e, RS_E_WRITE, "no temporary file for the junctions") : rs_cut_new(&c, r->L, r->d, &r->o.rule, r->o.paper, e);
+    rs_status status = r->spool == NULL ? rs_fail(e, RS_E_WRITE, "no temporary file for the junctions") : spend(r, r->rotation, e);
+    if (status == RS_OK) status = new_cut(r, &c, e);
     if (status == RS_OK) status = cut_all(r, c, e);
     rs_cut_free(c);
     for (uint64_t j = 0; j < 2 * r->L; j++) rank[j] = r->loss[j].rank;
@@ -187,8 +207,16 @@ static rs_status decide(rs_residual *r, rs_error *e)
     if (r->head.kind == RS_KIND_WEIGHTS) return decide_weights(r, e);
     r->head.plan.except = NULL;
     if (r->o.rotations != NULL) return rs_fail(e, RS_USAGE, "the input holds rotations itself: no -R");
+    if (r->o.moments != NULL) return rs_fail(e, RS_USAGE, "the input holds rotations: activations need the weights of a model");
     r->loss = calloc(2 * r->L + 1, sizeof *r->loss);
-    return r->loss == NULL ? no_memory(r, e) : RS_OK;
+    if (r->loss == NULL) return no_memory(r, e);
+    if (!r->o.budgeted) return RS_OK;
+    rs_rotation *set;
+    RS_TRY(rs_rotation_from_file(&set, r->o.input, e));
+    // Without junctions nothing is cut; a chain is refused where it comes.
+    rs_status status = rs_rotation_is_global(set) || rs_rotation_is_chain(set) ? RS_OK : spend(r, set, e);
+    rs_rotation_free(set);
+    return status;
 }
 
 rs_status rs_residual_open(rs_residual **out, rs_stage *s, const rs_residual_options *o, rs_error *e)
@@ -198,6 +226,10 @@ rs_status rs_residual_open(rs_residual **out, rs_stage *s, const rs_residual_opt
     if (r == NULL) return rs_fail(e, RS_E_NOMEM, "no memory to cut junctions");
     r->s = s;
     r->o = *o;
+    if (o->budgeted) {
+        r->o.budgeted = o->budget > 0;
+        r->o.rule = (rs_lowrank_rule){.rank = o->budget};
+    }
     rs_status status = decide(r, e);
     if (status != RS_OK) {
         // Until decide_weights has copied it, the list of exceptions is the reader's.
@@ -294,6 +326,7 @@ static rs_status run_weights(rs_residual *r, void (*tick)(void *context, double 
         rs_mapped_digest(r->o.rotations, sum.digest, NULL, &sum.size);
         RS_TRY(rs_stage_add_input(r->s, &sum, e));
     }
+    if (r->o.text != NULL) RS_TRY(rs_stage_add_input(r->s, r->o.text, e));
     RS_TRY(rs_prelude_write(r->prelude, r->s->writer, false, e));
     RS_TRY(rs_relay_open(&r->relay, r->s, e));
     const rs_relay_item *it;
@@ -319,7 +352,7 @@ static rs_status cut_basis(rs_residual *r, const rs_frame *f, rs_cut **c, float 
         return rs_fail(e, RS_E_TENSOR, "tensor %s: bases come as f32, of one order, from rot.0 upwards", t->name);
     if (*c == NULL) {
         r->d = t->shape[0];
-        RS_TRY(rs_cut_new(c, r->L, r->d, &r->o.rule, r->o.paper, e));
+        RS_TRY(new_cut(r, c, e));
         *raw = malloc(n * sizeof **raw);
         r->product = malloc(n * sizeof *r->product);
     }
