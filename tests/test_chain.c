@@ -98,6 +98,17 @@ static double distance(size_t n, const float *a, const double *b)
     return worst;
 }
 
+// W = (x^T g - g^T x) / 2.
+static void tangent(const double *x, const double *g, float *w)
+{
+    for (size_t i = 0; i < D; i++)
+        for (size_t j = 0; j < D; j++) {
+            double sum = 0;
+            for (size_t l = 0; l < D; l++) sum += 0.5 * (x[l * D + i] * g[l * D + j] - g[l * D + i] * x[l * D + j]);
+            w[i * D + j] = (float)sum;
+        }
+}
+
 // Worst difference of got from central differences of the loss in the n values at x, over the largest of them.
 static double against_differences(size_t n, const float *got, double *x, size_t r2, const double *r, const double *u, const double *v)
 {
@@ -115,8 +126,39 @@ static double against_differences(size_t n, const float *got, double *x, size_t 
     return worst / most;
 }
 
-static float U[D * MOST], V[D * MOST], R[D * D], next[D * D], saved[4 * D * MOST + 4 * MOST * MOST], dU[D * MOST], dV[D * MOST], G[D * D], Gnext[D * D];
-static double u[D * MOST], v[D * MOST], r[D * D], T[D * D], want[D * D];
+// Columns i and j of x turned by an angle: x exp(angle (E_ij - E_ji)).
+static void turn(double *x, size_t i, size_t j, double angle)
+{
+    for (size_t l = 0; l < D; l++) {
+        double a = x[l * D + i], b = x[l * D + j];
+        x[l * D + i] = cos(angle) * a - sin(angle) * b;
+        x[l * D + j] = sin(angle) * a + cos(angle) * b;
+    }
+}
+
+// The same for the tangent gradient w at r: in each plane the derivative of the loss by the angle is w_ij - w_ji. What w holds beside its skew part counts as wrong.
+static double against_turns(const float *w, size_t r2, const double *r, const double *u, const double *v)
+{
+    static double x[D * D];
+    double worst = 0, most = 0, h = 1e-5;
+    for (size_t i = 0; i < D; i++)
+        for (size_t j = 0; j <= i; j++) {
+            double g = 0;
+            if (j < i) {
+                memcpy(x, r, sizeof x);
+                turn(x, i, j, h);
+                g = loss(r2, x, u, v, NULL);
+                turn(x, i, j, -2 * h);
+                g = (g - loss(r2, x, u, v, NULL)) / (4 * h);
+            }
+            worst = fmax(worst, fmax(fabs(g - w[i * D + j]), fabs(g + w[j * D + i])));
+            most = fmax(most, fabs(g));
+        }
+    return worst / most;
+}
+
+static float U[D * MOST], V[D * MOST], R[D * D], next[D * D], saved[4 * D * MOST + 4 * MOST * MOST], dU[D * MOST], dV[D * MOST], w[D * D], W[D * D];
+static double u[D * MOST], v[D * MOST], r[D * D], T[D * D], want[D * D], g[D * D];
 
 static void random_point(size_t r2, double size, double v_size)
 {
@@ -132,7 +174,6 @@ static void random_point(size_t r2, double size, double v_size)
 static void gradients(const rs_kernels *k, size_t r2, double size, double v_size)
 {
     rs_error e = {0};
-    static double g[D * D];
     random_point(r2, size, v_size);
     CHECK(rs_chain_saved(D, r2) <= sizeof saved / sizeof saved[0]);
     if (!CHECKF(rs_chain_forward(k, D, r2, U, V, R, next, saved, &e) == RS_OK, "%s", e.text)) return;
@@ -140,13 +181,13 @@ static void gradients(const rs_kernels *k, size_t r2, double size, double v_size
     product(r, T, want);
     CHECKF(distance(D * D, next, want) < 1e-6, "%s, rank %zu, size %g: R T is wrong by %.3g", k->name, 2 * r2, size, distance(D * D, next, want));
     loss(r2, r, u, v, g);
-    for (size_t i = 0; i < D * D; i++) Gnext[i] = (float)g[i];
-    noise(3, D * D, 1, G);
+    tangent(want, g, W);
+    noise(3, D * D, 1, w);
     static float start[D * D], added[D * D];
-    memcpy(start, G, sizeof G);
-    if (!CHECK(rs_chain_backward(k, D, r2, saved, R, Gnext, dU, dV, G, &e) == RS_OK)) return;
-    for (size_t i = 0; i < D * D; i++) added[i] = G[i] - start[i];
-    double wrong[3] = {against_differences(D * r2, dU, u, r2, r, u, v), against_differences(D * r2, dV, v, r2, r, u, v), against_differences(D * D, added, r, r2, r, u, v)};
+    memcpy(start, w, sizeof w);
+    if (!CHECK(rs_chain_slopes(k, D, r2, saved, W, dU, dV, w, &e) == RS_OK)) return;
+    for (size_t i = 0; i < D * D; i++) added[i] = w[i] - start[i];
+    double wrong[3] = {against_differences(D * r2, dU, u, r2, r, u, v), against_differences(D * r2, dV, v, r2, r, u, v), against_turns(added, r2, r, u, v)};
     if (v_size == 0) { // dU vanishes with V: compared with zero
         wrong[0] = 0;
         for (size_t i = 0; i < D * r2; i++) wrong[0] = fmax(wrong[0], fabsf(dU[i]));
@@ -161,10 +202,11 @@ static void rank_zero(void)
     rs_error e = {0};
     const rs_kernels *k = rs_kernels_cpu();
     random_point(1, 1, 1);
-    noise(5, D * D, 1, Gnext);
-    memset(G, 0, sizeof G);
+    loss(0, r, u, v, g);
+    tangent(r, g, W);
+    memset(w, 0, sizeof w);
     CHECK(rs_chain_forward(k, D, 0, U, V, R, next, saved, &e) == RS_OK && memcmp(next, R, sizeof R) == 0);
-    CHECK(rs_chain_backward(k, D, 0, saved, R, Gnext, dU, dV, G, &e) == RS_OK && memcmp(G, Gnext, sizeof G) == 0);
+    CHECK(W[1] != 0 && rs_chain_slopes(k, D, 0, saved, W, dU, dV, w, &e) == RS_OK && memcmp(w, W, sizeof w) == 0);
     CHECK(rs_chain_qs(D, 0, U, V, NULL, NULL, &e) == RS_OK);
 }
 
@@ -300,13 +342,14 @@ static void descent(const rs_kernels *k)
         if (!CHECK(rs_chain_forward(k, D, HALF, U, V, R, next, saved, &e) == RS_OK)) return;
         sum = 0;
         for (size_t i = 0; i < D * D; i++) {
-            Gnext[i] = (float)(next[i] - goal[i]);
-            sum += 0.5 * (double)Gnext[i] * Gnext[i];
+            want[i] = next[i];
+            g[i] = want[i] - goal[i];
+            sum += 0.5 * g[i] * g[i];
         }
         if (t == 1) start = sum;
-        memset(G, 0, sizeof G);
+        tangent(want, g, W);
         double lr = 0.05 * (1 - (double)t / (STEPS + 1));
-        if (!CHECK(rs_chain_backward(k, D, HALF, saved, R, Gnext, dU, dV, G, &e) == RS_OK && rs_adam_step(D * HALF, U, dU, mu, vu, t, lr, 0.9, 0.95, 1e-8, 0, &e) == RS_OK &&
+        if (!CHECK(rs_chain_slopes(k, D, HALF, saved, W, dU, dV, w, &e) == RS_OK && rs_adam_step(D * HALF, U, dU, mu, vu, t, lr, 0.9, 0.95, 1e-8, 0, &e) == RS_OK &&
                    rs_adam_step(D * HALF, V, dV, mv, vv, t, lr, 0.9, 0.95, 1e-8, 0, &e) == RS_OK))
             return;
     }
@@ -330,12 +373,17 @@ static void one(void *context, size_t i)
 {
     struct many *all = context;
     const rs_kernels *k = rs_kernels_cpu();
-    float *s = malloc(rs_chain_saved(N, HALF) * sizeof *s), *g = all->grads[i];
+    float *s = malloc(rs_chain_saved(N, HALF) * sizeof *s), *skew = malloc(N * N * sizeof *skew), *slopes = all->grads[i], *to = all->next[i];
     rs_error e = {0};
-    memset(g, 0, N * N * sizeof *g);
-    all->status[i] = s == NULL ? RS_E_NOMEM : rs_chain_forward(k, N, HALF, all->U + i, all->V + i, all->R, all->next[i], s, &e);
-    if (all->status[i] == RS_OK) all->status[i] = rs_chain_backward(k, N, HALF, s, all->R, all->next[i], g + N * N, g + N * N + N * HALF, g, &e);
+    memset(slopes, 0, N * N * sizeof *slopes);
+    all->status[i] = s == NULL || skew == NULL ? RS_E_NOMEM : rs_chain_forward(k, N, HALF, all->U + i, all->V + i, all->R, to, s, &e);
+    if (all->status[i] == RS_OK) {
+        for (size_t a = 0; a < N; a++)
+            for (size_t b = 0; b < N; b++) skew[a * N + b] = to[a * N + b] - to[b * N + a];
+        all->status[i] = rs_chain_slopes(k, N, HALF, s, skew, slopes + N * N, slopes + N * N + N * HALF, slopes, &e);
+    }
     free(s);
+    free(skew);
 }
 
 static void threads(void)
@@ -384,17 +432,21 @@ static void threads(void)
 static void not_finite(void)
 {
     const rs_kernels *k = rs_kernels_cpu();
-    rs_error e = {0}, f = {0}, g = {0};
+    rs_error e = {0}, f = {0}, last = {0};
     random_point(3, 1, 1);
     CHECK(rs_chain_forward(k, D, 3, U, V, R, next, saved, &e) == RS_OK);
-    noise(5, D * D, 1, Gnext);
-    Gnext[7] = INFINITY;
-    memset(G, 0, sizeof G);
+    loss(3, r, u, v, g);
+    tangent(r, g, W);
+    W[7] = INFINITY;
+    memset(w, 0, sizeof w);
     memset(dU, 0, sizeof dU);
-    CHECK(rs_chain_backward(k, D, 3, saved, R, Gnext, dU, dV, G, &e) == RS_E_VALUE && strcmp(e.text, "gradient is not finite") == 0 && G[0] == 0 && dU[0] == 0);
+    memset(dV, 0, sizeof dV);
+    static const float zero[D * D];
+    CHECK(rs_chain_slopes(k, D, 3, saved, W, dU, dV, w, &e) == RS_E_VALUE && strcmp(e.text, "gradient is not finite") == 0);
+    CHECK(memcmp(w, zero, sizeof w) == 0 && memcmp(dU, zero, sizeof dU) == 0 && memcmp(dV, zero, sizeof dV) == 0);
     V[5] = NAN;
     CHECK(rs_chain_forward(k, D, 3, U, V, R, next, saved, &f) == RS_E_VALUE && strstr(f.text, "not finite") != NULL);
-    CHECK(rs_chain_qs(D, 3, U, V, q, m, &g) == RS_E_VALUE);
+    CHECK(rs_chain_qs(D, 3, U, V, q, m, &last) == RS_E_VALUE);
 }
 
 int main(void)

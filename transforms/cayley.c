@@ -35,21 +35,17 @@ size_t rs_cayley_work(size_t n)
 // w = (E - E^T) / 2; *norm its largest column sum, which is the largest row sum.
 static rs_status tangent(size_t n, const float *E, float *w, double *norm, double *frobenius, rs_error *e)
 {
-    bool finite = rs_dense_finite(n * n, E);
+    if (!rs_dense_finite(n * n, E)) return rs_fail(e, RS_E_VALUE, "gradient is not finite");
     *norm = *frobenius = 0;
-    if (finite) {
-        memcpy(w, E, n * n * sizeof *w);
-        for (size_t i0 = 0; i0 < n; i0 += TILE)
-            for (size_t j0 = i0; j0 < n; j0 += TILE)
-                for (size_t i = i0; i < n && i < i0 + TILE; i++)
-                    for (size_t j = j0 > i ? j0 : i; j < n && j < j0 + TILE; j++) {
-                        float x = 0.5f * w[i * n + j] - 0.5f * w[j * n + i];
-                        w[i * n + j] = x;
-                        w[j * n + i] = -x;
-                    }
-        finite = rs_dense_finite(n * n, w);
-    }
-    if (!finite) return rs_fail(e, RS_E_VALUE, "gradient is not finite");
+    memcpy(w, E, n * n * sizeof *w);
+    for (size_t i0 = 0; i0 < n; i0 += TILE)
+        for (size_t j0 = i0; j0 < n; j0 += TILE)
+            for (size_t i = i0; i < n && i < i0 + TILE; i++)
+                for (size_t j = j0 > i ? j0 : i; j < n && j < j0 + TILE; j++) {
+                    float x = 0.5f * w[i * n + j] - 0.5f * w[j * n + i]; // halves of finite numbers: no overflow
+                    w[i * n + j] = x;
+                    w[j * n + i] = -x;
+                }
     double squares = 0;
     for (size_t i = 0; i < n; i++) {
         double sum = 0;

@@ -18,7 +18,7 @@ typedef struct rs_cayley_info {
 size_t rs_cayley_work(size_t n);
 // One step of Cayley SGD on an orthogonal R [n, n], in place. E [n, n] has the tangent gradient as its skew part: W = (E - E^T) / 2, which is (R^T G - G^T R) / 2 for the Euclidean gradient G of the
 // loss at R (E = R^T G serves, and so does what kernels/decoder_grad.h gathers). D = W, a = min(lr, 1 / (|W|_1 + 1e-8)). About 2.7 n^3 operations.
-// info may be NULL. E_VALUE, "gradient is not finite": E, or a W that overflows; R is left as it was.
+// info may be NULL. E_VALUE, "gradient is not finite": R is left as it was.
 RS_MUST_CHECK rs_status rs_cayley_step(size_t n, float *R, const float *E, double lr, void *work, rs_cayley_info *info, rs_error *e);
 // The same with Adam's moments of W, kept elementwise at the current R and not transported: m, v [n, n] are the caller's, zeros before the first step; t counts from 1. D = m^ / (sqrt(v^) + eps) with
 // bias correction, skew again by construction; a = lr. E_VALUE as above; R, m and v are left as they were.

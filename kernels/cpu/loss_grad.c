@@ -33,7 +33,7 @@ void rs_loss_grad_plain(size_t B, size_t V, float *logits, size_t ld, const int3
                 sum += p * (log_p - log_q);
                 x[i] = (float)(w_ce * q + w_kl * (q - p));
             }
-            kl[b] = sum > 0 ? sum : 0;
+            kl[b] = sum < 0 ? 0 : sum; // a NaN stays
         } else
             for (size_t i = 0; i < V; i++)
                 x[i] = (float)(w_ce * exp((double)x[i] - lse));
@@ -95,7 +95,7 @@ struct loss {
         }                                                                                                          \
         if (y != NULL) {                                                                                           \
             const double total = T##_wide_sum(sum);                                                                \
-            l->kl[b] = total > 0 ? total : total <= 0 ? 0 : total;                                                 \
+            l->kl[b] = total < 0 ? 0 : total;                                                                      \
         }                                                                                                          \
         x[l->target[b]] -= (float)l->w_ce;                                                                         \
     }
