@@ -10,11 +10,12 @@
 #include "inspect/measure.h"
 
 #define DEFAULT_MEM (UINT64_C(256) << 20)
+enum { ROWS = 128 }; // rows of logits at a time, whatever the memory: products of other sizes may round differently
 
 typedef struct batch {
     const rs_eval_options *o;
     size_t V;
-    size_t rows;          // rows of logits at a time
+    size_t rows;          // rows of logits at a time: ROWS, or all of a short window
     float *x[2];          // hidden states of the network and of the reference [windows in the batch * ctx, d]
     float *logits[2];     // [rows, V]
     int32_t *ids;         // [ctx] of one window
@@ -130,11 +131,9 @@ rs_status rs_eval_perplexity(rs_network *n, rs_network *ref, const int32_t *ids,
     size_t whole = count / (o->ctx - (o->bos ? 1 : 0)), windows = o->windows != 0 && o->windows < whole ? o->windows : whole;
     if (windows == 0) return rs_fail(e, RS_USAGE, "the text has %zu tokens, fewer than one window of %zu", count, o->ctx);
     uint64_t mem = o->mem != 0 ? o->mem : DEFAULT_MEM;
-    size_t per_window = o->ctx * (d + ref_d) * sizeof(float), row = V * sizeof(float) * (ref != NULL ? 2 : 1);
-    size_t per_batch = (size_t)(mem / 2 / per_window), rows = (size_t)(mem / 2 / row);
+    size_t per_window = o->ctx * (d + ref_d) * sizeof(float), per_batch = (size_t)(mem / 2 / per_window);
     per_batch = per_batch < 1 ? 1 : per_batch > windows ? windows : per_batch;
-    rows = rows < 16 ? 16 : rows;
-    batch b = {.o = o, .V = V, .rows = rows > o->ctx - 1 ? o->ctx - 1 : rows};
+    batch b = {.o = o, .V = V, .rows = ROWS > o->ctx - 1 ? o->ctx - 1 : ROWS};
     rs_status s = allocate(&b, per_batch, d, ref_d, e);
     double start = now();
     if (s == RS_OK) s = run(n, ref, &b, ids, windows, per_batch, e);
