@@ -304,6 +304,15 @@ rs_status rs_rotation_basis(rs_rotation *r, uint64_t j, const double **R, rs_err
     return RS_OK;
 }
 
+bool rs_rotation_stored(const rs_rotation *r, uint64_t j, float *R)
+{
+    const rs_tensor *t = r->m == NULL || r->chain ? NULL : dense_basis(r, r->global ? 0 : j);
+    if (t == NULL) return false;
+    memcpy(R, payload(r, t, "data"), r->d * r->d * sizeof *R);
+    rs_mapped_release(r->m, t);
+    return true;
+}
+
 rs_status rs_rotation_head(rs_rotation *r, uint64_t i, const double **P, rs_error *e)
 {
     uint64_t h = r->h;
