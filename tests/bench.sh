@@ -31,6 +31,7 @@ seconds() { # best of N runs of a command: N COMMAND...
 }
 peak() { /usr/bin/time -f %M "$@" 2>&1 >/dev/null | tail -1; } # KiB
 ready() { [ -e "$dir/model.rsq" ] || rs-import -q "$model" -o "$dir/model.rsq"; }
+rotations() { [ -e "$dir/random.rsq" ] || "$B/tests/bench_rotations" "$dir/model.rsq" 0.1 1 "$dir/random.rsq"; } # random near-identity layer-wise ones
 oracle() { [ -x "$python" ] && [ -e "$reference" ]; }
 perplexity() { rs-eval -q --json --text "$text" "$@" | field perplexity; }
 
@@ -85,10 +86,10 @@ part_reference() { # the same rotations as the reference, learned by it in a few
     done
 }
 
-part_residual() { # random near-identity layer-wise rotations
+part_residual() {
     ready
+    rotations
     local d=${D:-576}
-    [ -e "$dir/random.rsq" ] || "$B/tests/bench_rotations" "$dir/model.rsq" 0.1 1 "$dir/random.rsq"
     [ -e "$dir/layerwise.rsq" ] || rs-fuse -q -R "$dir/random.rsq" "$dir/model.rsq" -o "$dir/layerwise.rsq"
     row "rs-fuse -R, dense junctions, relative logits error" "$(rs-verify --json --tol 1 "$dir/layerwise.rsq" --against "$dir/model.rsq" --text "$text" | field logits_rel)" "<= 1e-5"
     for r in 0 2 8 32 "$d"; do
@@ -121,7 +122,7 @@ print("<= %d MiB" % (64 + 3 * big / 2**20))'
 
 part_fuse-speed() {
     ready
-    [ -e "$dir/random.rsq" ] || part_residual >/dev/null
+    rotations
     "$B/tests/bench_fuse" "$dir/model.rsq" "$dir/random.rsq"
 }
 

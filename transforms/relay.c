@@ -5,9 +5,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
-#define HUGE_PAGE (2u << 20)
 #define SLOTS 2
 #define BLOCKS 3
 #define QUEUE 8
@@ -62,12 +60,10 @@ struct rs_relay {
 static bool reserve(uint8_t **bytes, size_t *cap, size_t n)
 {
     if (n <= *cap) return true;
-    size_t align = n < HUGE_PAGE ? 64 : HUGE_PAGE;
-    if (n > SIZE_MAX - align) return false;
+    if (n > SIZE_MAX - 64) return false;
     free(*bytes);
-    *bytes = aligned_alloc(align, (n + align - 1) / align * align);
+    *bytes = aligned_alloc(64, (n + 63) / 64 * 64);
     *cap = *bytes == NULL ? 0 : n;
-    if (*bytes != NULL && align == HUGE_PAGE) madvise(*bytes, n, MADV_HUGEPAGE); // fewer faults; a kernel without them says no
     return *bytes != NULL;
 }
 
