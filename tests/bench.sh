@@ -98,6 +98,10 @@ part_residual() {
     done
     rs-residual -q --paper -R "$dir/random.rsq" --rank "$d" "$dir/layerwise.rsq" -o "$dir/paper.rsq"
     row "rs-residual --paper, rank $d" "$(rs-verify --json --tol 1 "$dir/paper.rsq" --against "$dir/model.rsq" --text "$text" | field logits_rel)" "<= 1e-5"
+    for r in 8 32; do
+        rs-residual -q --paper --rank "$r" --report "$dir/report.json" "$dir/random.rsq" -o "$dir/cut.rsq"
+        row "rs-residual --paper, rank $r: |T - T^|, stated off measured at most" "$("$B/tests/bench_junctions" "$dir/random.rsq" "$dir/cut.rsq" "$dir/report.json")" "<= 0.05"
+    done
 }
 
 part_memory() { # a synthetic model and one four times deeper, through the whole pipe
