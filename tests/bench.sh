@@ -66,7 +66,8 @@ part_seeds() {
         sum=$(awk -v s=$sum -v p="$p" 'BEGIN { print s + p }')
     done
     row "QuaRot form, W16A4KV4, mean of 5 seeds" "$(awk -v s=$sum 'BEGIN { printf "%.3f", s / 5 }')" "46 +- 5 %"
-    rs-pack -q --w-bits 16 --a-bits 4 --kv-bits 4 "$dir/model.rsq" -o "$dir/a4.rsq"
+    # Norm scales folded, as in the reference: a token is then rounded before they are applied.
+    rs-fuse -q --no-rotate "$dir/model.rsq" | rs-pack -q --w-bits 16 --a-bits 4 --kv-bits 4 -o "$dir/a4.rsq"
     row "unrotated, W16A4KV4" "$(perplexity "$dir/a4.rsq" --windows 12)" "above 1000 (18669 in PyTorch)"
 }
 
