@@ -220,27 +220,31 @@ void rs_hadamard_dense(const rs_hadamard *H, double *out)
         }
 }
 
-struct apply {
-    const rs_hadamard *H;
-    const double *wide; // the base as fp64 for dgemm, k x k, by output; NULL: add and subtract
-    double *x;
-    size_t ld;
-    bool transpose;
-};
+#define INLINE static inline __attribute__((always_inline))
 
-static void sylvester(size_t n, double *x)
+// Two steps at a time where there are two: the same sums, half the loads.
+INLINE void sylvester(size_t n, double *x)
 {
-    for (size_t half = 1; half < n; half *= 2)
-        for (size_t i = 0; i < n; i += 2 * half)
+    size_t half = 1;
+    for (; 4 * half <= n; half *= 4)
+        for (size_t i = 0; i < n; i += 4 * half)
             for (size_t j = i; j < i + half; j++) {
-                const double a = x[j], b = x[j + half];
-                x[j] = a + b;
-                x[j + half] = a - b;
+                const double a = x[j] + x[j + half], b = x[j] - x[j + half], c = x[j + 2 * half] + x[j + 3 * half], d = x[j + 2 * half] - x[j + 3 * half];
+                x[j] = a + c;
+                x[j + half] = b + d;
+                x[j + 2 * half] = a - c;
+                x[j + 3 * half] = b - d;
             }
+    if (half < n)
+        for (size_t j = 0; j < half; j++) {
+            const double a = x[j], b = x[j + half];
+            x[j] = a + b;
+            x[j + half] = a - b;
+        }
 }
 
-// x [k, pow2]: every column times the base, LANES columns at a time, and times scale.
-static void base(const rs_hadamard *H, const double *wide, double *x, bool transpose)
+// x [k, pow2]: every column times the base (wide: as fp64 for dgemm, k x k, by output; NULL: add and subtract), LANES columns at a time, and times scale.
+INLINE void base(const rs_hadamard *H, const double *wide, double *x, bool transpose)
 {
     const size_t k = H->k, step = transpose ? 1 : k, start = transpose ? k : 1;
     double in[MAX_K][LANES];
@@ -265,20 +269,61 @@ static void base(const rs_hadamard *H, const double *wide, double *x, bool trans
     }
 }
 
-static void apply_row(void *context, size_t row)
+INLINE void row_body(const rs_hadamard *H, const double *wide, double *x, bool transpose)
 {
-    const struct apply *a = context;
-    const rs_hadamard *H = a->H;
-    for (double *x = a->x + row * a->ld, *end = x + H->n; x < end; x += H->block) {
+    for (double *end = x + H->n; x < end; x += H->block) {
         for (size_t i = 0; i < H->k; i++)
             sylvester(H->pow2, x + i * H->pow2);
-        base(H, a->wide, x, a->transpose);
+        base(H, wide, x, transpose);
     }
+}
+
+// One body compiled for wider vectors too. No sums change their order, so that all give the same bits.
+typedef void row_function(const rs_hadamard *H, const double *wide, double *x, bool transpose);
+static void row_plain(const rs_hadamard *H, const double *wide, double *x, bool transpose)
+{
+    row_body(H, wide, x, transpose);
+}
+#if defined(__x86_64__)
+__attribute__((target("avx2"))) static void row_avx2(const rs_hadamard *H, const double *wide, double *x, bool transpose)
+{
+    row_body(H, wide, x, transpose);
+}
+__attribute__((target("avx512f,avx512dq,avx512vl"))) static void row_avx512(const rs_hadamard *H, const double *wide, double *x, bool transpose)
+{
+    row_body(H, wide, x, transpose);
+}
+#endif
+
+static row_function *widest(void)
+{
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+        return row_avx512;
+    if (__builtin_cpu_supports("avx2"))
+        return row_avx2;
+#endif
+    return row_plain;
+}
+
+struct apply {
+    const rs_hadamard *H;
+    row_function *row;
+    const double *wide;
+    double *x;
+    size_t ld;
+    bool transpose;
+};
+
+static void apply_row(void *context, size_t i)
+{
+    const struct apply *a = context;
+    a->row(a->H, a->wide, a->x + i * a->ld, a->transpose);
 }
 
 void rs_hadamard_apply_f64(const rs_hadamard *H, size_t rows, double *x, size_t ld, bool transpose)
 {
-    struct apply a = {.H = H, .x = x, .ld = ld, .transpose = transpose};
+    struct apply a = {.H = H, .row = widest(), .x = x, .ld = ld, .transpose = transpose};
     const size_t k = H->k;
     double *wide = k >= LARGE_K && rows > 1 ? malloc(k * k * sizeof *wide) : NULL; // without memory the slow way serves
     for (size_t i = 0; wide != NULL && i < k; i++)

@@ -31,6 +31,7 @@ seconds() { # best of N runs of a command: N COMMAND...
 }
 peak() { /usr/bin/time -f %M "$@" 2>&1 >/dev/null | tail -1; } # KiB
 ready() { [ -e "$dir/model.rsq" ] || rs-import -q "$model" -o "$dir/model.rsq"; }
+rotations() { [ -e "$dir/random.rsq" ] || "$B/tests/bench_rotations" "$dir/model.rsq" 0.1 1 "$dir/random.rsq"; } # random near-identity layer-wise ones
 oracle() { [ -x "$python" ] && [ -e "$reference" ]; }
 perplexity() { rs-eval -q --json --text "$text" "$@" | field perplexity; }
 
@@ -65,7 +66,8 @@ part_seeds() {
         sum=$(awk -v s=$sum -v p="$p" 'BEGIN { print s + p }')
     done
     row "QuaRot form, W16A4KV4, mean of 5 seeds" "$(awk -v s=$sum 'BEGIN { printf "%.3f", s / 5 }')" "46 +- 5 %"
-    rs-pack -q --w-bits 16 --a-bits 4 --kv-bits 4 "$dir/model.rsq" -o "$dir/a4.rsq"
+    # Norm scales folded, as in the reference: a token is then rounded before they are applied.
+    rs-fuse -q --no-rotate "$dir/model.rsq" | rs-pack -q --w-bits 16 --a-bits 4 --kv-bits 4 -o "$dir/a4.rsq"
     row "unrotated, W16A4KV4" "$(perplexity "$dir/a4.rsq" --windows 12)" "above 1000 (18669 in PyTorch)"
 }
 
@@ -85,10 +87,10 @@ part_reference() { # the same rotations as the reference, learned by it in a few
     done
 }
 
-part_residual() { # random near-identity layer-wise rotations
+part_residual() {
     ready
+    rotations
     local d=${D:-576}
-    [ -e "$dir/random.rsq" ] || "$B/tests/bench_rotations" "$dir/model.rsq" 0.1 1 "$dir/random.rsq"
     [ -e "$dir/layerwise.rsq" ] || rs-fuse -q -R "$dir/random.rsq" "$dir/model.rsq" -o "$dir/layerwise.rsq"
     row "rs-fuse -R, dense junctions, relative logits error" "$(rs-verify --json --tol 1 "$dir/layerwise.rsq" --against "$dir/model.rsq" --text "$text" | field logits_rel)" "<= 1e-5"
     for r in 0 2 8 32 "$d"; do
@@ -97,6 +99,10 @@ part_residual() { # random near-identity layer-wise rotations
     done
     rs-residual -q --paper -R "$dir/random.rsq" --rank "$d" "$dir/layerwise.rsq" -o "$dir/paper.rsq"
     row "rs-residual --paper, rank $d" "$(rs-verify --json --tol 1 "$dir/paper.rsq" --against "$dir/model.rsq" --text "$text" | field logits_rel)" "<= 1e-5"
+    for r in 8 32; do
+        rs-residual -q --paper --rank "$r" --report "$dir/report.json" "$dir/random.rsq" -o "$dir/cut.rsq"
+        row "rs-residual --paper, rank $r: |T - T^|, stated off measured at most" "$("$B/tests/bench_junctions" "$dir/random.rsq" "$dir/cut.rsq" "$dir/report.json")" "<= 0.05"
+    done
 }
 
 part_subspace() { # ROT=rot.rsq, a learned set for the model: what the choice of subspaces and ranks is worth
@@ -137,7 +143,7 @@ print("<= %d MiB" % (64 + 3 * big / 2**20))'
 
 part_fuse-speed() {
     ready
-    [ -e "$dir/random.rsq" ] || part_residual >/dev/null
+    rotations
     "$B/tests/bench_fuse" "$dir/model.rsq" "$dir/random.rsq"
 }
 

@@ -38,6 +38,7 @@ static void seeded(void)
     CHECK(rs_rotation_head(r, 0, &P, &e) == RS_OK && rs_rotation_error(12, P) < 1e-14);
     memcpy(head, P, sizeof head);
     CHECK(rs_rotation_head(r, 1, &P, &e) == RS_OK && worst(144, P, head) > 0.1);
+    CHECK(!rs_rotation_stored(r, 0, NULL));
     rs_rotation_free(r);
     rs_rotation_free(again);
 }
@@ -85,6 +86,12 @@ static void files(void)
         CHECK(rs_rotation_basis(r, 1, &R, &e) == RS_OK && rs_rotation_basis(r, 2 * s.L, &R, &e) == RS_OK && worst(d * d, R, last) == 0);
         CHECK(rs_rotation_basis(r, 2 * s.L + 1, &R, &e) == RS_E_INTERNAL);
         e = (rs_error){0};
+        // As the file holds it: the basis itself; a chain holds none but the first, and that is orthonormalised.
+        float *stored = malloc(d * d * sizeof *stored);
+        CHECK(rs_rotation_stored(r, 2, stored) == (kind != TINY_CHAIN) && rs_rotation_basis(r, 2, &R, &e) == RS_OK);
+        for (uint64_t i = 0; i < d * d; i++) at[i] = kind == TINY_CHAIN ? R[i] : (double)stored[i];
+        CHECK(worst(d * d, R, at) == 0);
+        free(stored);
         free(at);
         free(last);
         rs_rotation_free(r);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Four slots for bases (three neighbours and the last), the and the dense junctions between neighbours.
+// Four slots for bases (three neighbours and the last), and the dense junctions between neighbours.
 #include "transforms/bases.h"
 
 #include <stdlib.h>
@@ -16,7 +16,8 @@ struct rs_bases {
     bool precise;
     uint64_t d, last;
     struct {
-        uint64_t at; // basis in it
+        uint64_t at;   // basis in it
+        bool exact;    // f32 is the basis itself, not rounded to it
         float *f32;
         double *f64;
     } slot[SLOTS];
@@ -63,15 +64,19 @@ static rs_status fill(rs_bases *b, int s, uint64_t j, rs_error *e)
     const double *R;
     uint64_t n = b->d * b->d;
     b->slot[s].at = NOTHING;
-    RS_TRY(rs_rotation_basis(b->r, j, &R, e));
     if (b->precise) {
+        RS_TRY(rs_rotation_basis(b->r, j, &R, e));
         if (b->slot[s].f64 == NULL) b->slot[s].f64 = malloc(n * sizeof(double));
         if (b->slot[s].f64 == NULL) return no_memory(b, e);
         memcpy(b->slot[s].f64, R, n * sizeof(double));
     } else {
         if (b->slot[s].f32 == NULL) b->slot[s].f32 = malloc(n * sizeof(float));
         if (b->slot[s].f32 == NULL) return no_memory(b, e);
-        for (uint64_t i = 0; i < n; i++) b->slot[s].f32[i] = (float)R[i];
+        b->slot[s].exact = rs_rotation_stored(b->r, j, b->slot[s].f32);
+        if (!b->slot[s].exact) {
+            RS_TRY(rs_rotation_basis(b->r, j, &R, e));
+            for (uint64_t i = 0; i < n; i++) b->slot[s].f32[i] = (float)R[i];
+        }
     }
     b->slot[s].at = j;
     return RS_OK;
@@ -116,23 +121,29 @@ static rs_status dense_junction(rs_bases *b, uint64_t j, rs_error *e)
 {
     const double *R;
     uint64_t d = b->d, n = d * d;
-    int s = slot_of(b, j);
+    int s = slot_of(b, j), next = slot_of(b, j + 1);
     RS_TRY(fill(b, s, j, e));
     if (b->T == NULL) b->T = malloc(n * sizeof *b->T);
     if (b->product == NULL) b->product = malloc(n * (b->precise ? sizeof(double) : sizeof(float)));
     if (b->T == NULL || b->product == NULL) return no_memory(b, e);
     // The next basis is at hand afterwards for the layer's weights and for the next junction.
-    RS_TRY(fill(b, slot_of(b, j + 1), j + 1, e));
-    RS_TRY(rs_rotation_basis(b->r, j + 1, &R, e));
+    RS_TRY(fill(b, next, j + 1, e));
     if (b->precise) {
+        RS_TRY(rs_rotation_basis(b->r, j + 1, &R, e));
         double *T = b->product;
         rs_dense_tn(d, d, d, b->slot[s].f64, d, R, d, 0, T, d);
         for (uint64_t i = 0; i < n; i++) b->T[i] = (float)T[i];
         return RS_OK;
     }
     float *change = b->product;
-    for (uint64_t i = 0; i < n; i++) change[i] = (float)(R[i] - (double)b->slot[s].f32[i]);
-    rs_kernels_cpu()->gemm_tn(d, d, d, b->slot[s].f32, d, change, d, 0, b->T, d);
+    const float *at = b->slot[s].f32;
+    if (b->slot[next].exact) // one difference of two f32, rounded once
+        for (uint64_t i = 0; i < n; i++) change[i] = b->slot[next].f32[i] - at[i];
+    else {
+        RS_TRY(rs_rotation_basis(b->r, j + 1, &R, e));
+        for (uint64_t i = 0; i < n; i++) change[i] = (float)(R[i] - (double)at[i]);
+    }
+    rs_kernels_cpu()->gemm_tn(d, d, d, at, d, change, d, 0, b->T, d);
     for (uint64_t i = 0; i < d; i++) b->T[i * d + i] += 1;
     return RS_OK;
 }

@@ -10,8 +10,9 @@
 #include "kernels/threads.h"
 
 #define PIECE 384              // rows of a piece at most (more where heads ask for it)
+#define PART 128               // rows of a part of it, where it can be cut evenly
 #define STRIP 32               // rows of an fp64 strip
-#define BLOCK (16u << 20)      // bytes of one output block, about
+#define BLOCK (4u << 20)       // bytes of one output block, about: small enough to be in the cache still when it is hashed
 
 struct piece_work {
     const rs_fold *f;
@@ -83,19 +84,22 @@ static void fold_piece(void *context, size_t i)
     if (rs_rotor_on(&f->head)) scratch = rs_rotor_scratch(&f->head, f->head_side == 0 ? p->strip * (cols / f->head.n) : cols);
     if (rs_rotor_on(&f->r4)) scratch = larger(scratch, rs_rotor_scratch(&f->r4, p->strip));
     if (rs_rotor_on(&f->basis)) scratch = larger(scratch, rs_rotor_scratch(&f->basis, p->strip));
-    float *in = malloc((product ? n : p->strip) * cols * sizeof *in);
+    // A plain f32 matrix is multiplied where it lies.
+    bool in_place = product && simple && f->gamma == NULL && p->dtype == RS_F32;
+    float *in = in_place ? NULL : malloc((product ? n : p->strip) * cols * sizeof *in);
     double *x = simple ? NULL : malloc((p->strip * cols + scratch) * sizeof *x);
-    if (in == NULL || (!simple && x == NULL)) atomic_store(&p->no_memory, true);
+    if ((in == NULL && !in_place) || (!simple && x == NULL)) atomic_store(&p->no_memory, true);
     else {
         float *out = p->out == NULL ? NULL : p->out + (begin - p->first) * cols;
         for (size_t r = 0; r < n; r += p->strip) {
             size_t m = n - r < p->strip ? n - r : p->strip;
-            float *into = product ? in + r * cols : in;
+            float *into = in_place ? NULL : product ? in + r * cols : in;
             const uint8_t *from = p->w + (begin + r) * cols * size;
             const float *w = into;
             if (p->dtype == RS_F32) w = (const float *)(const void *)from; // payloads are aligned
             else (void)!rs_fold_load(p->k, p->dtype, from, m * cols, into, NULL);
             if (not_finite(m * cols, w)) atomic_store(&p->not_finite, true);
+            if (in_place) continue;
             if (simple) {
                 float *y = product ? into : out + r * cols;
                 // One product of two f32, rounded once: the same as the fp64 chain would give.
@@ -108,7 +112,8 @@ static void fold_piece(void *context, size_t i)
             float *y = product ? into : out == NULL ? NULL : out + r * cols;
             for (size_t j = 0; y != NULL && j < m * cols; j++) y[j] = (float)to[j];
         }
-        if (product) p->k->gemm_nn(n, cols, cols, in, cols, f->basis_f32, cols, 0, out, cols);
+        const float *from = in_place ? (const float *)(const void *)p->w + begin * cols : in;
+        if (product) p->k->gemm_nn(n, cols, cols, from, cols, f->basis_f32, cols, 0, out, cols);
     }
     free(in);
     free(x);
@@ -131,18 +136,22 @@ static void column_piece(void *context, size_t i)
     free(scratch);
 }
 
-// Pieces of nearly equal size, an even number of them, each of whole strips: two processors share them evenly.
+// Pieces of nearly equal size, an even number of them, each of whole strips: two processors share them evenly. Where they can be cut into equal parts, those
+// are the pieces: the products below cut there anyway, and a thread that was held up keeps the others waiting for one part only.
 static size_t piece_rows(size_t rows, size_t strip)
 {
     size_t pieces = 2 * ((rows + 2 * PIECE - 1) / (2 * PIECE)), step = (rows + pieces - 1) / pieces;
-    return (step + strip - 1) / strip * strip;
+    step = (step + strip - 1) / strip * strip;
+    for (size_t parts = (step + PART - 1) / PART; parts > 1; parts--)
+        if (step % (parts * strip) == 0) return step / parts;
+    return step;
 }
 
 // R^T W: all rows are needed before the first comes out.
 static rs_status fold_rows(const rs_fold *f, struct piece_work *p, rs_relay *relay, rs_error *e)
 {
     size_t rows = p->rows, cols = p->cols, pieces = (rows + p->step - 1) / p->step;
-    size_t block_rows = larger(1, BLOCK / (cols * sizeof(float) + 1));
+    size_t block_rows = larger(PIECE, BLOCK / (cols * sizeof(float) + 1));
     void *all = malloc(rows * cols * (f->basis_f32 != NULL ? sizeof(float) : sizeof(double)));
     rs_status status = all == NULL ? no_memory(e, rows, cols) : RS_OK;
     if (status == RS_OK) {
@@ -177,9 +186,8 @@ rs_status rs_fold_matrix(const rs_fold *f, const rs_kernels *k, rs_dtype dtype, 
     if (rs_rotor_on(&f->head) && f->head_side == 1) strip = (strip + f->head.n - 1) / f->head.n * f->head.n;
     struct piece_work p = {.f = f, .k = k, .dtype = dtype, .w = w, .rows = rows, .cols = cols, .strip = strip, .step = piece_rows(rows, strip)};
     if (rs_rotor_on(&f->basis) && f->basis_side == 1) return fold_rows(f, &p, relay, e);
-    // Blocks of several pieces, so that every thread has work in each.
-    size_t per_block = larger(2, BLOCK / (p.step * cols * sizeof(float) + 1)), threads = (size_t)rs_threads_get();
-    if (per_block < 2 * threads) per_block = 2 * threads;
+    // Blocks of several pieces, so that every thread has the same work in each.
+    size_t share = 2 * (size_t)rs_threads_get(), per_block = (BLOCK / (p.step * cols * sizeof(float)) + share) / share * share;
     for (size_t first = 0; first < rows; first += per_block * p.step) {
         size_t n = rows - first < per_block * p.step ? rows - first : per_block * p.step;
         void *block;

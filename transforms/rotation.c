@@ -141,43 +141,73 @@ static void gram_piece(void *context, size_t i)
     p->worst[i] = worst;
 }
 
-// An estimate of the largest row norm of a^T a - I, from its products with PROBES random vectors. No element is larger than that.
-static rs_status probe(size_t n, const float *a, double *norm, rs_error *e)
+// Matrices to be checked, each by one thread while there are several.
+struct checks {
+    const rs_rotation *r;
+    const float *random;       // PROBES vectors, as columns
+    const rs_tensor **tensor;
+    double *worst;             // of each tensor: max |a^T a - I|, or 0 where that is certainly small enough; -1: no memory
+    size_t n;
+};
+
+enum { PROBES = 16 };
+
+// An estimate of the largest row norm of a^T a - I, from its products with PROBES random vectors. No element is larger than that. -1: no memory.
+static double probe(size_t n, const float *a, const float *random)
 {
-    enum { PROBES = 16 };
-    float *v = malloc(3 * n * PROBES * sizeof *v);
-    if (v == NULL) return no_memory(e, n);
-    float *y = v + n * PROBES, *z = y + n * PROBES;
-    for (size_t i = 0; i < n * PROBES; i++) v[i] = (float)rs_random_normal(1, 1, i);
+    float *y = malloc(2 * n * PROBES * sizeof *y), *z = y + n * PROBES;
+    if (y == NULL) return -1;
     const rs_kernels *k = rs_kernels_cpu();
-    k->gemm_nn(n, PROBES, n, a, n, v, PROBES, 0, y, PROBES);
+    k->gemm_nn(n, PROBES, n, a, n, random, PROBES, 0, y, PROBES);
     k->gemm_tn(n, PROBES, n, a, n, y, PROBES, 0, z, PROBES);
-    *norm = 0;
+    double norm = 0;
     for (size_t i = 0; i < n; i++) {
         double sum = 0;
-        for (size_t j = 0; j < PROBES; j++) sum += ((double)z[i * PROBES + j] - v[i * PROBES + j]) * ((double)z[i * PROBES + j] - v[i * PROBES + j]) / PROBES;
-        if (sum > *norm || isnan(sum)) *norm = sum;
+        for (size_t j = 0; j < PROBES; j++) {
+            double x = (double)z[i * PROBES + j] - random[i * PROBES + j];
+            sum += x * x / PROBES;
+        }
+        if (sum > norm || isnan(sum)) norm = sum;
     }
-    *norm = sqrt(*norm);
-    free(v);
-    return RS_OK;
+    free(y);
+    return sqrt(norm);
 }
 
-// max |a^T a - I| of an f32 matrix of order n, by f32 products: their error is far below what a file may have.
-static rs_status orthonormal(const char *name, size_t n, const float *a, rs_error *e)
+// max |a^T a - I| by f32 products: their error is far below what a file may have.
+static double gram(size_t n, const float *a)
 {
     size_t step = (n / 4 + 1 + 15) / 16 * 16, pieces = (n + step - 1) / step;
-    double worst[8] = {0}, all = 0, norm = 0;
-    RS_TRY(probe(n, a, &norm, e));
-    if (norm < 0.3 * TOLERANCE) return RS_OK; // one in 10^8 of those above the limit would pass; all that are near it are counted out below
+    double worst[8] = {0}, all = 0;
     float *g = malloc(n * n * sizeof *g);
-    if (g == NULL) return no_memory(e, n);
+    if (g == NULL) return -1;
     struct gram p = {rs_kernels_cpu(), n, step, a, g, worst};
     rs_threads_for(pieces, gram_piece, &p);
     for (size_t i = 0; i < pieces; i++)
         if (worst[i] > all || isnan(worst[i])) all = worst[i];
     free(g);
-    return all <= TOLERANCE ? RS_OK : rs_fail(e, RS_E_VALUE, "tensor %s: |R^T R - I| is %.3g, above %g", name, all, TOLERANCE);
+    return all;
+}
+
+static void check_one(void *context, size_t i)
+{
+    const struct checks *c = context;
+    size_t n = c->tensor[i]->shape[0];
+    const float *a = payload(c->r, c->tensor[i], "data");
+    double norm = probe(n, a, c->random);
+    // One in 10^8 of those above the limit would pass; all that are near it are counted out.
+    c->worst[i] = norm < 0 ? -1 : norm < 0.3 * TOLERANCE ? 0 : gram(n, a);
+    rs_mapped_release(c->r->m, c->tensor[i]);
+}
+
+// Orthonormality of all of them; the first that is not is named.
+static rs_status check_all(const struct checks *c, rs_error *e)
+{
+    rs_threads_for(c->n, check_one, (void *)(uintptr_t)c);
+    for (size_t i = 0; i < c->n; i++) {
+        if (c->worst[i] < 0) return no_memory(e, c->tensor[i]->shape[0]);
+        if (!(c->worst[i] <= TOLERANCE)) return rs_fail(e, RS_E_VALUE, "tensor %s: |R^T R - I| is %.3g, above %g", c->tensor[i]->name, c->worst[i], TOLERANCE);
+    }
+    return RS_OK;
 }
 
 // A low-rank junction: shapes, orthonormal q, orthogonal m + I.
@@ -199,7 +229,8 @@ static rs_status check_junction(const rs_rotation *r, const rs_tensor *t, rs_err
     return rs_fail(e, RS_E_VALUE, "tensor %s: |q^T q - I| is %.3g and |S^T S - I| is %.3g; the limit is %g", t->name, eq, es, TOLERANCE);
 }
 
-static rs_status check_file(rs_rotation *r, rs_error *e)
+// Finds all parts of the set and judges their shapes; the matrices that are to be orthonormal are left in c (room for 3L + 1).
+static rs_status find_parts(rs_rotation *r, struct checks *c, rs_error *e)
 {
     const rs_tensor *first = dense_basis(r, 0);
     if (first == NULL) return rs_fail(e, RS_E_TENSOR, "rotations: rot.0 is missing");
@@ -210,11 +241,11 @@ static rs_status check_file(rs_rotation *r, rs_error *e)
         if (t == NULL) continue;
         heads++;
         RS_TRY(square(t, &r->h, e));
-        RS_TRY(orthonormal(t->name, r->h, payload(r, t, "data"), e));
+        c->tensor[c->n++] = t;
     }
     if (heads != 0 && heads != r->L) return rs_fail(e, RS_E_TENSOR, "rotations: head rotations for %llu of %llu layers", (unsigned long long)heads, (unsigned long long)r->L);
     RS_TRY(sizes_ok(r->L, r->d, r->h, e));
-    RS_TRY(orthonormal(first->name, r->d, payload(r, first, "data"), e));
+    c->tensor[c->n++] = first;
     for (uint64_t j = 0; j < 2 * r->L; j++) {
         const rs_tensor *trans = rs_mapped_find_role(r->m, RS_ROLE_TRANS, (int64_t)j), *rot = dense_basis(r, j + 1);
         if (trans != NULL && rot != NULL) return rs_fail(e, RS_E_TENSOR, "rotations: junction %llu is there twice: %s and %s", (unsigned long long)j, trans->name, rot->name);
@@ -225,9 +256,8 @@ static rs_status check_file(rs_rotation *r, rs_error *e)
         } else if (rot != NULL) {
             uint64_t d = r->d;
             RS_TRY(square(rot, &d, e));
-            RS_TRY(orthonormal(rot->name, d, payload(r, rot, "data"), e));
+            c->tensor[c->n++] = rot;
             dense++;
-            rs_mapped_release(r->m, rot);
         }
     }
     if (low + dense != 0 && low + dense != 2 * r->L)
@@ -235,6 +265,25 @@ static rs_status check_file(rs_rotation *r, rs_error *e)
     r->global = low + dense == 0;
     r->chain = low > 0 && dense == 0;
     return RS_OK;
+}
+
+static rs_status check_file(rs_rotation *r, rs_error *e)
+{
+    size_t most = 3 * (size_t)r->L + 1; // L is at most 65536: HEAD says so
+    struct checks c = {.r = r, .tensor = malloc(most * sizeof *c.tensor), .worst = malloc(most * sizeof *c.worst)};
+    rs_status status = c.tensor == NULL || c.worst == NULL ? no_memory(e, 0) : find_parts(r, &c, e);
+    size_t n = r->d > r->h ? r->d : r->h;
+    float *random = status == RS_OK ? malloc(n * PROBES * sizeof *random) : NULL;
+    if (status == RS_OK && random == NULL) status = no_memory(e, n);
+    if (status == RS_OK) {
+        for (size_t i = 0; i < n * PROBES; i++) random[i] = (float)rs_random_normal(1, 1, i);
+        c.random = random;
+        status = check_all(&c, e);
+    }
+    free(random);
+    free(c.tensor);
+    free(c.worst);
+    return status;
 }
 
 rs_status rs_rotation_from_file(rs_rotation **out, const rs_mapped *m, rs_error *e)
@@ -302,6 +351,15 @@ rs_status rs_rotation_basis(rs_rotation *r, uint64_t j, const double **R, rs_err
     }
     *R = r->basis;
     return RS_OK;
+}
+
+bool rs_rotation_stored(const rs_rotation *r, uint64_t j, float *R)
+{
+    const rs_tensor *t = r->m == NULL || r->chain ? NULL : dense_basis(r, r->global ? 0 : j);
+    if (t == NULL) return false;
+    memcpy(R, payload(r, t, "data"), r->d * r->d * sizeof *R);
+    rs_mapped_release(r->m, t);
+    return true;
 }
 
 rs_status rs_rotation_head(rs_rotation *r, uint64_t i, const double **P, rs_error *e)

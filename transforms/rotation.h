@@ -25,6 +25,8 @@ const rs_hadamard *rs_rotation_hadamard(const rs_rotation *r, const int8_t **sig
 bool rs_rotation_is_chain(const rs_rotation *r);
 // Basis j in 0..2L as fp64 [d, d], row-major, x' = x R: valid until the next call (one basis is kept; a chain is walked upwards). E_NOMEM.
 RS_MUST_CHECK rs_status rs_rotation_basis(rs_rotation *r, uint64_t j, const double **R, rs_error *e);
+// Copies basis j into R [d, d] where the set holds it as f32 itself; false, and nothing done, where it is seeded or walked to along a chain.
+bool rs_rotation_stored(const rs_rotation *r, uint64_t j, float *R);
 // The Hadamard and the h signs of head rotation i of a seeded set; NULL in both cases otherwise.
 const rs_hadamard *rs_rotation_head_hadamard(const rs_rotation *r, uint64_t i, const int8_t **signs);
 // Head rotation of layer i as fp64 [h, h], or NULL in *P without head rotations; valid until the next call.
