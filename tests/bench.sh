@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Measures what the README states. Needs $B (build folder); MODEL (GGUF, safetensors or directory) and TEXT, by default those in $RS_SHARED or ../shared.
-# Arguments or PARTS="..." name parts: fp llama fuse seeds reference residual subspace memory fuse-speed eval-speed io tokenizer kernels. Each prints: what, measured, wanted.
+# Arguments or PARTS="..." name parts: fp llama fuse seeds reference residual subspace memory fuse-speed eval-speed io tokenizer kernels learn. Each prints: what, measured, wanted.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 export PATH="$B/bin:$PATH" LC_ALL=C
@@ -181,5 +181,22 @@ part_tokenizer() {
 
 part_kernels() { "$B/tests/bench_kernels"; }
 
-parts=${*:-${PARTS:-fp llama fuse seeds reference residual subspace memory fuse-speed eval-speed io tokenizer kernels}}
+part_learn() { # one step of learning: speed against sgemm and PyTorch, memory against what was stated
+    ready
+    local log=$dir/learn.jsonl said peak ours theirs
+    "$B/tests/bench_learn" "$dir/model.rsq" 2 4
+    said=$(rs-learn --dry-run "$dir/model.rsq" --text "$calib" --holdout 0 2>&1 | sed -n 's/.*memory \([0-9]*\) MiB.*/\1/p')
+    peak=$(($(peak rs-learn -q -j2 "$dir/model.rsq" --text "$calib" --holdout 0 --steps 3 --log "$log" -o "$dir/learned.rsq") / 1024))
+    row "rs-learn, dense, 512 tokens: peak MiB / stated" "$peak / $said = $(ratio "$peak" "$said")" "<= 1.05"
+    oracle || { row "learning step against PyTorch" "SKIP: no PyTorch or reference" ""; return; }
+    for mode in dense global; do
+        rs-learn -q -j2 "$dir/model.rsq" --text "$calib" --mode $mode --holdout 0 --steps 4 --log "$log" -o "$dir/learned.rsq"
+        ours=$(sed -n 's/.*"seconds": \([0-9.]*\).*/\1/p' "$log" | tail -3 | sort -n | sed -n 2p)
+        theirs=$("$python" "$reference" learn "$model" "$calib" --mode $mode --steps 4 -o "$dir/R.none.pt" | awk '/^step/ { t[$2] = $5 } END { print (t[3] - t[0]) / 3 }')
+        row "learning step, $mode, 512 tokens: seconds ours / PyTorch" "$ours / $theirs = $(ratio "$ours" "$theirs")" "<= 0.5"
+    done
+    rm -f "$dir/R.none.pt"
+}
+
+parts=${*:-${PARTS:-fp llama fuse seeds reference residual subspace memory fuse-speed eval-speed io tokenizer kernels learn}}
 for p in $parts; do "part_$p"; done
