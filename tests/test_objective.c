@@ -1,0 +1,393 @@
+// SPDX-License-Identifier: Apache-2.0
+// The objective of learning on tiny models: its loss against plain logits, the divergence from itself, slopes that depend neither on memory nor on threads, and what is refused. That the slopes are the
+// derivatives is what tests/test_decoder_grad.c (one layer) and tests/oracle/learn.py (the whole network) show.
+#include "transforms/objective.h"
+
+#include <math.h>
+
+#include "kernels/threads.h"
+#include "tests/check.h"
+#include "tests/stages.h"
+
+static char model[128], other[128];
+
+// ---- a network, its rotations, and where slopes go
+
+struct setup {
+    tiny_spec s;
+    rs_mapped *m;
+    rs_network *n;
+    float *values, *slopes; // bases [2L, d, d], then head rotations [L, h, h]
+    size_t count;           // of each
+    const float **basis, **head;
+    float **slope, **head_slope;
+    int32_t *ids;
+};
+
+static float *floats(size_t n)
+{
+    float *p = calloc(n + 1, sizeof *p);
+    if (p == NULL) exit(1);
+    return p;
+}
+
+static void *pointers(size_t n)
+{
+    void *p = calloc(n, sizeof(void *));
+    if (p == NULL) exit(1);
+    return p;
+}
+
+static bool open_setup(struct setup *t, const tiny_spec *s, const char *path, const rs_kernels *k)
+{
+    rs_error e = {0};
+    const size_t L = s->L, d = s->d, h = s->h, widest = d > h ? d : h;
+    *t = (struct setup){.s = *s, .count = 2 * L * d * d + L * h * h};
+    if (!CHECKF(stages_network(path, k, &t->m, &t->n, &e) == RS_OK, "%s", e.text)) return false;
+    double *wide = malloc(widest * widest * sizeof *wide);
+    t->values = floats(t->count);
+    t->slopes = floats(t->count);
+    t->basis = pointers(2 * L);
+    t->head = pointers(L);
+    t->slope = pointers(2 * L);
+    t->head_slope = pointers(L);
+    t->ids = malloc(256 * sizeof *t->ids);
+    if (wide == NULL || t->ids == NULL) exit(1);
+    for (size_t j = 0; j < 3 * L; j++) {
+        const size_t n = j < 2 * L ? d : h, at = j < 2 * L ? j * d * d : 2 * L * d * d + (j - 2 * L) * h * h;
+        tiny_rotation(n, j + 1, wide);
+        for (size_t i = 0; i < n * n; i++) t->values[at + i] = (float)wide[i];
+        *(j < 2 * L ? &t->basis[j] : &t->head[j - 2 * L]) = t->values + at;
+        *(j < 2 * L ? &t->slope[j] : &t->head_slope[j - 2 * L]) = t->slopes + at;
+    }
+    free(wide);
+    tiny_ids(s, 256, t->ids);
+    return true;
+}
+
+static void close_setup(struct setup *t)
+{
+    rs_network_close(t->n);
+    rs_mapped_close(t->m);
+    free(t->values);
+    free(t->slopes);
+    free(t->basis);
+    free(t->head);
+    free(t->slope);
+    free(t->head_slope);
+    free(t->ids);
+}
+
+static rs_objective_options options(size_t S, unsigned bits, double ce, double kl)
+{
+    return (rs_objective_options){.S = S, .bits = {.a = {.bits = bits, .clip = 1}, .kv = {.bits = bits, .clip = 1}}, .ce = ce, .kl = kl};
+}
+
+static rs_objective_view view_of(const struct setup *t, bool derivatives, double scale)
+{
+    return (rs_objective_view){t->basis, t->head, derivatives ? t->slope : NULL, derivatives ? t->head_slope : NULL, scale};
+}
+
+// A run with slopes from zero; they are in t->slopes.
+static bool run(struct setup *t, rs_objective *o, double scale, rs_objective_loss *loss)
+{
+    rs_error e = {0};
+    const rs_objective_view view = view_of(t, true, scale);
+    memset(t->slopes, 0, t->count * sizeof *t->slopes);
+    return CHECKF(rs_objective_run(o, t->ids, &view, loss, &e) == RS_OK, "%s", e.text);
+}
+
+// The same with an objective of its own. False: that failed.
+static bool run_once(struct setup *t, const rs_objective_options *with, double scale, rs_objective_loss *loss)
+{
+    rs_error e = {0};
+    rs_objective *o = NULL;
+    const bool ok = CHECKF(rs_objective_new(&o, t->n, with, &e) == RS_OK, "%s", e.text) && run(t, o, scale, loss);
+    rs_objective_free(o);
+    return ok;
+}
+
+static bool zeros(size_t n, const float *x)
+{
+    size_t wrong = 0;
+    for (size_t i = 0; i < n; i++) wrong += x[i] != 0;
+    return wrong == 0;
+}
+
+// |x - y| / |y|
+static double distance(size_t n, const float *x, const float *y)
+{
+    double off = 0, size = 0;
+    for (size_t i = 0; i < n; i++) {
+        off += ((double)x[i] - y[i]) * ((double)x[i] - y[i]);
+        size += (double)y[i] * y[i];
+    }
+    return sqrt(off / size);
+}
+
+// ---- loss
+
+static void loss_is(const tiny_spec *s, size_t S, const rs_kernels *k)
+{
+    struct setup t;
+    rs_objective_loss loss = {0}, plain, divergence;
+    if (!CHECK(tiny_model(model, s)) || !open_setup(&t, s, model, k)) return;
+    float *logits = tiny_logits(model, S, t.ids);
+    double want = 0;
+    for (size_t i = 0; i + 1 < S && CHECK(logits != NULL); i++) {
+        const float *x = logits + i * s->V;
+        double sum = 0;
+        for (size_t v = 0; v < s->V; v++) sum += exp((double)x[v] - x[t.ids[i + 1]]);
+        want += log(sum) / (double)(S - 1);
+    }
+    rs_objective_options o = options(S, 16, 1, 0);
+    if (run_once(&t, &o, 1, &loss)) {
+        CHECKF(fabs(loss.nll / want - 1) < 1e-6 && loss.total == loss.nll && loss.kl == 0, "%s: S %zu: loss %.9g, nll %.9g, want %.9g; kl %g", rs_network_kernels(t.n)->name, S, loss.total, loss.nll, want, loss.kl);
+        CHECK(zeros(t.count, t.slopes)); // nothing is quantised
+    }
+    // without derivatives the loss is another operation's
+    rs_objective *objective = NULL;
+    rs_error e = {0};
+    const rs_objective_view view = view_of(&t, false, 1);
+    CHECK(rs_objective_new(&objective, t.n, &o, &e) == RS_OK && rs_objective_run(objective, t.ids, &view, &plain, &e) == RS_OK && fabs(plain.nll / loss.nll - 1) < 1e-7);
+    rs_objective_free(objective);
+    // a network is nowhere apart from itself
+    o = options(S, 16, 0.5, 2);
+    if (run_once(&t, &o, 1, &divergence))
+        CHECKF(divergence.kl == 0 && divergence.nll == loss.nll && divergence.total == 0.5 * loss.nll && zeros(t.count, t.slopes), "kl %g, nll %.9g, total %.9g", divergence.kl, divergence.nll, divergence.total);
+    // and quantised to 3 bits it is, from the full-precision one
+    o = options(S, 3, 0.5, 2);
+    if (run_once(&t, &o, 1, &divergence))
+        CHECKF(divergence.kl > 1e-3 && divergence.nll != loss.nll && fabs(divergence.total - 0.5 * divergence.nll - 2 * divergence.kl) < 1e-12, "at 3 bits: kl %g, nll %.9g, total %.9g", divergence.kl,
+               divergence.nll, divergence.total);
+    free(logits);
+    close_setup(&t);
+}
+
+static void losses(void)
+{
+    for (int i = 0; i < 2; i++) {
+        const rs_kernels *k = i == 0 ? rs_kernels_reference() : rs_kernels_cpu();
+        tiny_spec s = tiny_default();
+        loss_is(&s, 2, k);
+        loss_is(&s, 140, k); // more predictions than one block of logits
+        s.tied = false;
+        s.biases = true;
+        s.dtype = RS_BF16; // the LM head is decoded
+        loss_is(&s, 20, k);
+    }
+}
+
+// ---- slopes
+
+static uint64_t weights_of_layer(const tiny_spec *s) { return s->d * s->h * (2 * s->n_q + 2 * s->n_kv) + 3 * s->d * s->f; }
+
+// Whatever the memory and the threads: the same bits.
+static void memory(void)
+{
+    struct setup t;
+    tiny_spec s = tiny_default();
+    s.L = 4;
+    if (!CHECK(tiny_model(model, &s)) || !open_setup(&t, &s, model, NULL)) return;
+    rs_objective_options with = options(12, 4, 1, 0.5);
+    with.params = 1000;
+    with.mem = UINT64_C(1) << 30;
+    rs_objective *o = NULL;
+    rs_error e = {0};
+    rs_objective_loss first = {0}, loss;
+    float *want = floats(t.count);
+    const uint64_t kept = rs_decoder_learn_kept(rs_network_shape(t.n), with.S) * sizeof(float);
+    if (!CHECK(rs_objective_new(&o, t.n, &with, &e) == RS_OK)) return;
+    const rs_objective_memory all = *rs_objective_needs(o);
+    CHECKF(all.kept == 4 && all.params == 1000 && all.total == all.weights + all.params + all.activations, "%d layers kept", (int)all.kept);
+    CHECKF(all.weights == (s.L * weights_of_layer(&s) + s.V * s.d) * sizeof(float), "weights take %d bytes", (int)all.weights);
+    if (run(&t, o, 1, &first)) memcpy(want, t.slopes, t.count * sizeof *want);
+    rs_objective_free(o);
+    CHECK(!zeros(t.count, want));
+    // from the least: none kept, one, two; with three there is a place for the fourth
+    const uint64_t least = all.total - 3 * kept;
+    static const uint64_t kept_then[] = {0, 1, 2, 4};
+    for (uint64_t more = 0; more < 4; more++)
+        for (int threads = 1; threads <= 3; threads += 2) {
+            rs_threads_set(threads);
+            with.mem = least + more * kept;
+            if (!CHECKF(rs_objective_new(&o, t.n, &with, &e) == RS_OK, "%s", e.text)) continue;
+            const rs_objective_memory *needs = rs_objective_needs(o);
+            CHECKF(needs->kept == kept_then[more] && needs->total == with.mem, "%d layers kept, %d more than the least; %llu of %llu bytes", (int)needs->kept, (int)more, (unsigned long long)needs->total,
+                   (unsigned long long)with.mem);
+            for (int again = 0; again < 2; again++) // one objective serves many runs
+                if (run(&t, o, 1, &loss))
+                    CHECKF(memcmp(t.slopes, want, t.count * sizeof *want) == 0 && loss.total == first.total && loss.kl == first.kl, "slopes or loss differ with %d layers kept and %d threads", (int)needs->kept, threads);
+            rs_objective_free(o);
+        }
+    rs_threads_set(1);
+    // less than the least: the message names what is enough
+    with.mem = least - 1;
+    CHECK(rs_objective_new(&o, t.n, &with, &e) == RS_USAGE && o == NULL);
+    unsigned long long is = 0, enough = 0;
+    CHECKF(sscanf(e.text, "--mem: %llu MiB are not enough, %llu MiB are the least", &is, &enough) == 2 && enough << 20 >= least && (enough - 1) << 20 <= least, "%s", e.text);
+    with.mem = (uint64_t)enough << 20;
+    e = (rs_error){0};
+    CHECKF(rs_objective_new(&o, t.n, &with, &e) == RS_OK, "%s", e.text);
+    rs_objective_free(o);
+    free(want);
+    close_setup(&t);
+}
+
+// They are those of a weighted sum, scaled, and added up; and a matrix in many places gets the sum of theirs.
+static void sums(void)
+{
+    struct setup t;
+    tiny_spec s = tiny_default();
+    rs_objective_loss loss;
+    if (!CHECK(tiny_model(model, &s)) || !open_setup(&t, &s, model, NULL)) return;
+    const size_t n = t.count, dd = s.d * s.d, bases = 2 * s.L;
+    float *sum = floats(n);
+    rs_objective_options with = options(10, 4, 1, 0);
+    if (run_once(&t, &with, 1, &loss)) memcpy(sum, t.slopes, n * sizeof *sum);
+    with = options(10, 4, 0, 1);
+    if (run_once(&t, &with, 1, &loss))
+        for (size_t i = 0; i < n; i++) sum[i] = 0.25f * sum[i] + 0.5f * t.slopes[i];
+    with = options(10, 4, 0.5, 1);
+    if (run_once(&t, &with, 0.5, &loss)) CHECKF(distance(n, t.slopes, sum) < 1e-6, "slopes of a weighted sum are off by %.3g", distance(n, t.slopes, sum));
+    rs_objective *o = NULL;
+    rs_error e = {0};
+    const rs_objective_view view = view_of(&t, true, 0.5);
+    for (size_t i = 0; i < n; i++) sum[i] = 2 * t.slopes[i];
+    CHECK(rs_objective_new(&o, t.n, &with, &e) == RS_OK && rs_objective_run(o, t.ids, &view, &loss, &e) == RS_OK);
+    CHECKF(distance(n, t.slopes, sum) < 1e-6, "slopes of two runs add up to something else by %.3g", distance(n, t.slopes, sum));
+    // one basis and one slope for all places
+    for (size_t j = 1; j < bases; j++) memcpy(t.values + j * dd, t.values, dd * sizeof *sum);
+    if (run(&t, o, 1, &loss)) {
+        memcpy(sum, t.slopes, dd * sizeof *sum);
+        for (size_t j = 1; j < bases; j++)
+            for (size_t i = 0; i < dd; i++) sum[i] += t.slopes[j * dd + i];
+        for (size_t j = 1; j < bases; j++) {
+            t.basis[j] = t.basis[0];
+            t.slope[j] = t.slope[0];
+        }
+        if (run(&t, o, 1, &loss)) CHECKF(distance(dd, t.slopes, sum) < 1e-6 && zeros(dd, t.slopes + dd), "slopes of a shared basis are off by %.3g", distance(dd, t.slopes, sum));
+    }
+    // once through the weights for the network, once for the full-precision one; and as much again for derivatives, at least
+    const double once = 2.0 * 10 * (double)(s.L * weights_of_layer(&s) + s.V * s.d);
+    CHECKF(rs_objective_flops(o, false) > 2 * once && rs_objective_flops(o, false) < 3 * once && rs_objective_flops(o, true) > rs_objective_flops(o, false) + once, "%.4g and %.4g operations, %.4g in the weights",
+           rs_objective_flops(o, false), rs_objective_flops(o, true), once);
+    rs_objective_free(o);
+    free(sum);
+    close_setup(&t);
+}
+
+// ---- what is refused, and what stops
+
+static void refused(void)
+{
+    struct setup t;
+    tiny_spec s = tiny_default();
+    rs_error e = {0};
+    rs_objective *o = NULL;
+    rs_objective_loss loss;
+    const rs_objective_options with = options(8, 4, 1, 0);
+    // ids outside the vocabulary
+    if (!CHECK(tiny_model(model, &s)) || !open_setup(&t, &s, model, NULL)) return;
+    const rs_objective_view view = view_of(&t, true, 1);
+    CHECK(rs_objective_new(&o, t.n, &with, &e) == RS_OK);
+    static const int32_t bad[] = {-1, 50, INT32_MAX, INT32_MIN};
+    for (size_t i = 0; i < 4; i++) {
+        const int32_t was = t.ids[7];
+        t.ids[7] = bad[i];
+        e = (rs_error){0};
+        CHECKF(rs_objective_run(o, t.ids, &view, &loss, &e) == RS_E_VALUE && strstr(e.text, "token 7") != NULL && strstr(e.text, "vocabulary of 50") != NULL, "id %d: %s", (int)bad[i], e.text);
+        t.ids[7] = was;
+    }
+    rs_objective_free(o);
+    close_setup(&t);
+    // a rotated model
+    e = (rs_error){0};
+    if (CHECKF(tiny_fuse(model, NULL, other, (rs_fuse_options){.rotate = true, .online = true, .seed = 3}, &e) == RS_OK, "%s", e.text) && open_setup(&t, &s, other, NULL)) {
+        CHECKF(rs_objective_new(&o, t.n, &with, &e) == RS_USAGE && o == NULL && strstr(e.text, "rotated already") != NULL, "%s", e.text);
+        close_setup(&t);
+    }
+}
+
+// A NaN is met by the first quantiser behind it, or else by the loss.
+static void not_finite(void)
+{
+    static const struct {
+        const char *tensor, *says;
+        unsigned bits;
+    } cases[] = {
+        {"model.layers.0.self_attn.q_proj.weight", "layer 0: ", 4},  {"model.layers.1.self_attn.v_proj.weight", "layer 1: ", 4}, {"model.layers.1.mlp.up_proj.weight", "layer 1: ", 4},
+        {"model.layers.1.mlp.down_proj.weight", "layer 2: ", 4},     {"model.layers.2.mlp.down_proj.weight", "behind layer 2: ", 4}, {"model.layers.1.self_attn.v_proj.weight", "behind layer 2: ", 16},
+        {"model.norm.weight", "behind layer 2: ", 4},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        for (int kl = 0; kl < 2; kl++) {
+            struct setup t;
+            tiny_spec s = tiny_default();
+            s.nan_in = cases[i].tensor;
+            rs_error e = {0};
+            rs_objective *o = NULL;
+            rs_objective_loss loss;
+            const rs_objective_options with = options(8, cases[i].bits, 1, kl);
+            if (!CHECK(tiny_model(model, &s)) || !open_setup(&t, &s, model, NULL)) return;
+            const rs_objective_view view = view_of(&t, true, 1);
+            CHECK(rs_objective_new(&o, t.n, &with, &e) == RS_OK);
+            const rs_status status = rs_objective_run(o, t.ids, &view, &loss, &e);
+            CHECKF(status == RS_E_VALUE && strncmp(e.text, cases[i].says, strlen(cases[i].says)) == 0, "NaN in %s at %u bits: status %d, %s", cases[i].tensor, cases[i].bits, (int)status, e.text);
+            rs_objective_free(o);
+            close_setup(&t);
+        }
+}
+
+struct count {
+    int calls, last;
+};
+
+static bool at_last(void *context)
+{
+    struct count *c = context;
+    return ++c->calls >= c->last;
+}
+
+static void stops(void)
+{
+    struct setup t;
+    tiny_spec s = tiny_default();
+    rs_objective_loss loss = {0}, first = {0};
+    struct count c = {0, 1 << 20};
+    rs_error e = {0};
+    rs_objective *o = NULL;
+    if (!CHECK(tiny_model(model, &s)) || !open_setup(&t, &s, model, NULL)) return;
+    rs_objective_options with = options(8, 4, 1, 0);
+    with.mem = UINT64_C(1) << 30;
+    with.stop = at_last;
+    with.context = &c;
+    float *want = floats(t.count);
+    if (CHECK(rs_objective_new(&o, t.n, &with, &e) == RS_OK) && run(&t, o, 1, &first)) {
+        memcpy(want, t.slopes, t.count * sizeof *want);
+        CHECKF(c.calls == 6, "asked %d times in 3 layers forward and 3 backward", c.calls);
+        const rs_objective_view view = view_of(&t, true, 1);
+        for (c.last = 1; c.last <= 6; c.last++) {
+            c.calls = 0;
+            CHECKF(rs_objective_run(o, t.ids, &view, &loss, &e) == RS_NO && c.calls == c.last, "stopped at %d after %d", c.last, c.calls);
+        }
+        c = (struct count){0, 1 << 20}; // and then it goes on as if nothing had been
+        if (run(&t, o, 1, &loss)) CHECK(memcmp(t.slopes, want, t.count * sizeof *want) == 0 && loss.total == first.total);
+    }
+    rs_objective_free(o);
+    free(want);
+    close_setup(&t);
+}
+
+int main(void)
+{
+    tiny_path(model, sizeof model, "objective.rsq");
+    tiny_path(other, sizeof other, "objective-other.rsq");
+    losses();
+    memory();
+    sums();
+    refused();
+    not_finite();
+    stops();
+    return check_report();
+}
