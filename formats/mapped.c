@@ -351,6 +351,12 @@ rs_in *rs_mapped_in(const rs_mapped *m)
     return m->in;
 }
 
+const uint8_t *rs_mapped_bytes(const rs_mapped *m, uint64_t *size)
+{
+    *size = m->size;
+    return m->base;
+}
+
 size_t rs_mapped_count(const rs_mapped *m)
 {
     return m->tensors.n;

@@ -68,17 +68,31 @@ rs_status rs_stage_link(rs_writer *w, const char *tool, int argc, char *const *a
 
 // ---- the stage
 
-rs_status rs_stage_open(rs_stage *s, const char *tool, const char *input, rs_error *e)
+static rs_status start(rs_stage *s, const char *tool, rs_error *e)
 {
     memset(s, 0, sizeof *s);
     s->tool = tool;
     s->arena = rs_arena_new();
-    if (s->arena == NULL) return rs_fail(e, RS_E_NOMEM, "stage");
+    return s->arena == NULL ? rs_fail(e, RS_E_NOMEM, "stage") : RS_OK;
+}
+
+rs_status rs_stage_open(rs_stage *s, const char *tool, const char *input, rs_error *e)
+{
+    RS_TRY(start(s, tool, e));
     RS_TRY(rs_in_open(&s->in, input, e));
     return rs_reader_open(&s->reader, s->in, e);
 }
 
-rs_status rs_stage_begin(rs_stage *s, const char *output, rs_in *const *others, size_t n_others, const rs_head *head, int argc, char *const *argv, const rs_value *params, rs_error *e)
+rs_status rs_stage_open_mapped(rs_stage *s, const char *tool, const rs_mapped *m, rs_error *e)
+{
+    uint64_t size;
+    const uint8_t *bytes = rs_mapped_bytes(m, &size);
+    RS_TRY(start(s, tool, e));
+    RS_TRY(rs_in_memory(&s->in, bytes, (size_t)size, e));
+    return rs_reader_open(&s->reader, s->in, e);
+}
+
+rs_status rs_stage_output(rs_stage *s, const char *output, rs_in *const *others, size_t n_others, rs_error *e)
 {
     rs_in **inputs = calloc(n_others + 1, sizeof *inputs);
     if (inputs == NULL) return rs_fail(e, RS_E_NOMEM, "inputs");
@@ -86,7 +100,12 @@ rs_status rs_stage_begin(rs_stage *s, const char *output, rs_in *const *others, 
     for (size_t i = 0; i < n_others; i++) inputs[i + 1] = others[i];
     rs_status st = rs_out_open(&s->out, output, inputs, n_others + 1, e);
     free(inputs);
-    RS_TRY(st);
+    return st;
+}
+
+rs_status rs_stage_begin(rs_stage *s, const char *output, rs_in *const *others, size_t n_others, const rs_head *head, int argc, char *const *argv, const rs_value *params, rs_error *e)
+{
+    if (s->out == NULL) RS_TRY(rs_stage_output(s, output, others, n_others, e));
     RS_TRY(rs_writer_open(&s->writer, s->out, head, e));
     const uint8_t *meta;
     size_t len;

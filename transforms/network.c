@@ -260,9 +260,9 @@ rs_status rs_network_load(rs_network *n, uint64_t i, const rs_decoder_layer **la
 }
 
 // Scratch and RoPE tables for S tokens.
-static rs_status prepare(rs_network *n, size_t S, rs_error *e)
+static rs_status prepare(rs_network *n, const rs_decoder_layer *layer, size_t S, rs_error *e)
 {
-    size_t need = rs_decoder_scratch(&n->shape, &n->layer, S), half = n->shape.h / 2;
+    size_t need = rs_decoder_scratch(&n->shape, layer, S), half = n->shape.h / 2;
     if (need > n->scratch_size) {
         free(n->scratch);
         n->scratch_size = 0;
@@ -285,9 +285,21 @@ static rs_status prepare(rs_network *n, size_t S, rs_error *e)
 
 rs_status rs_network_forward(rs_network *n, size_t S, float *x, rs_tap_fn *tap, void *context, rs_error *e)
 {
+    return rs_network_run(n, &n->layer, RS_HALF_BOTH, S, x, tap, context, e);
+}
+
+const rs_tensor *rs_network_tensor(const rs_network *n, rs_role role)
+{
+    for (int w = 0; w < B_Q; w++)
+        if (layer_tensors[w].role == role) return n->in_use[w];
+    return NULL;
+}
+
+rs_status rs_network_run(rs_network *n, const rs_decoder_layer *layer, rs_half halves, size_t S, float *x, rs_tap_fn *tap, void *context, rs_error *e)
+{
     if (n->loaded == n->c.L) return rs_fail(e, RS_E_INTERNAL, "no layer is loaded");
-    RS_TRY(prepare(n, S, e));
-    size_t bad = rs_decoder_forward(n->k, &n->shape, &n->layer, S, n->cos, n->sin, x, n->scratch, tap, context);
+    RS_TRY(prepare(n, layer, S, e));
+    size_t bad = rs_decoder_halves(n->k, &n->shape, layer, halves, S, n->cos, n->sin, x, n->scratch, tap, context);
     return bad == 0 ? RS_OK : rs_fail(e, RS_E_VALUE, "layer %llu: %zu rows of activations hold NaN or infinity", (unsigned long long)n->loaded, bad);
 }
 
