@@ -351,10 +351,9 @@ rs_in *rs_mapped_in(const rs_mapped *m)
     return m->in;
 }
 
-const uint8_t *rs_mapped_bytes(const rs_mapped *m, uint64_t *size)
+int rs_mapped_fd(const rs_mapped *m)
 {
-    *size = m->size;
-    return m->base;
+    return m->fd;
 }
 
 size_t rs_mapped_count(const rs_mapped *m)

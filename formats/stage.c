@@ -85,10 +85,10 @@ rs_status rs_stage_open(rs_stage *s, const char *tool, const char *input, rs_err
 
 rs_status rs_stage_open_mapped(rs_stage *s, const char *tool, const rs_mapped *m, rs_error *e)
 {
-    uint64_t size;
-    const uint8_t *bytes = rs_mapped_bytes(m, &size);
+    char path[64]; // by its descriptor, so that what is passed through does not count as memory in use, as pages of the mapping would
+    snprintf(path, sizeof path, "/proc/self/fd/%d", rs_mapped_fd(m));
     RS_TRY(start(s, tool, e));
-    RS_TRY(rs_in_memory(&s->in, bytes, (size_t)size, e));
+    RS_TRY(rs_in_open(&s->in, path, e));
     return rs_reader_open(&s->reader, s->in, e);
 }
 
@@ -96,8 +96,8 @@ rs_status rs_stage_output(rs_stage *s, const char *output, rs_in *const *others,
 {
     rs_in **inputs = calloc(n_others + 1, sizeof *inputs);
     if (inputs == NULL) return rs_fail(e, RS_E_NOMEM, "inputs");
-    inputs[0] = s->in;
-    for (size_t i = 0; i < n_others; i++) inputs[i + 1] = others[i];
+    for (size_t i = 0; i < n_others; i++) inputs[i] = others[i]; // first, since a mapped input has its name there
+    inputs[n_others] = s->in;
     rs_status st = rs_out_open(&s->out, output, inputs, n_others + 1, e);
     free(inputs);
     return st;
