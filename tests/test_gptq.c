@@ -458,6 +458,9 @@ static void models(void)
     quantised_model("junctions, in order", cut, &s, false, false, 0);
     quantised_model("junctions, one pass", cut, &s, true, false, 0);
     quantised_model("dense junctions, groups, act-order", fused, &s, false, true, 16);
+    // a policy that the input carries already does not reach the calibration
+    rs_pack_options policy = {.scheme = {.w_bits = 16, .rest_keep = true}, .a = {.bits = 3, .clip = 1}, .kv = {.bits = 2, .clip = 1}};
+    if (CHECKF(stages_pack(cut, rot, &policy, &e) == RS_OK, "%s", e.text)) quantised_model("a policy before", rot, &s, false, false, 0);
     model_refusals(model, &s);
 }
 
