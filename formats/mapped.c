@@ -351,6 +351,11 @@ rs_in *rs_mapped_in(const rs_mapped *m)
     return m->in;
 }
 
+int rs_mapped_fd(const rs_mapped *m)
+{
+    return m->fd;
+}
+
 size_t rs_mapped_count(const rs_mapped *m)
 {
     return m->tensors.n;
@@ -383,12 +388,6 @@ const rs_tensor *rs_mapped_find_role(const rs_mapped *m, rs_role role, int64_t l
 const uint8_t *rs_mapped_payload(const rs_mapped *m, const rs_tensor *t)
 {
     return m->base + ((const item *)(const void *)t)->payload_off;
-}
-
-const uint8_t *rs_mapped_bytes(const rs_mapped *m, uint64_t *size)
-{
-    *size = m->size;
-    return m->base;
 }
 
 void rs_mapped_release(const rs_mapped *m, const rs_tensor *t)

@@ -16,6 +16,8 @@ const rs_input_sum *rs_mapped_inputs(const rs_mapped *m, unsigned step, size_t *
 void rs_mapped_digest(const rs_mapped *m, uint8_t digest[16], uint8_t tensors[16], uint64_t *size);
 // For rs_out_open's refusal: the open input stream.
 rs_in *rs_mapped_in(const rs_mapped *m);
+// Descriptor of the file that is mapped, the input itself or its copy; owned by m. For opening it once more by /proc/self/fd.
+int rs_mapped_fd(const rs_mapped *m);
 // Number of tensors; the i-th in stream order.
 size_t rs_mapped_count(const rs_mapped *m);
 const rs_tensor *rs_mapped_tensor(const rs_mapped *m, size_t i);
@@ -24,8 +26,6 @@ const rs_tensor *rs_mapped_find(const rs_mapped *m, const char *name);
 const rs_tensor *rs_mapped_find_role(const rs_mapped *m, rs_role role, int64_t layer);
 // Payload of a tensor that one of the calls above returned; valid until close, aligned as HEAD says.
 const uint8_t *rs_mapped_payload(const rs_mapped *m, const rs_tensor *t);
-// All its bytes, as verified; valid until close.
-const uint8_t *rs_mapped_bytes(const rs_mapped *m, uint64_t *size);
 // Tells the kernel that the payload is not needed for now, so that resident memory does not grow with the file.
 void rs_mapped_release(const rs_mapped *m, const rs_tensor *t);
 // Bytes of a carried file, NULL if absent.

@@ -10,7 +10,7 @@
 
 #define PIECE (1u << 20)
 
-static rs_status open_temporary(int *fd, rs_error *e)
+rs_status rs_spool_file(int *fd, rs_error *e)
 {
     const char *dir = getenv("TMPDIR");
     char path[4096];
@@ -48,7 +48,7 @@ static rs_status spool(rs_in *from, rs_in **in, rs_error *e)
     int fd = -1;
     char path[64];
     uint8_t *piece = malloc(PIECE);
-    rs_status s = piece == NULL ? rs_fail(e, RS_E_NOMEM, "no memory to copy the input") : open_temporary(&fd, e);
+    rs_status s = piece == NULL ? rs_fail(e, RS_E_NOMEM, "no memory to copy the input") : rs_spool_file(&fd, e);
     if (s == RS_OK) s = copy(from, fd, piece, e);
     snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
     if (s == RS_OK) s = rs_in_open(in, path, e);

@@ -8,5 +8,7 @@
 // Opens path ("-" or NULL: standard input) as a seekable stream; what is no regular file is read to its end into a temporary under $TMPDIR (default /tmp) that has no
 // name any more. The caller closes *in. E_READ, E_WRITE (temporary), RS_USAGE for a directory.
 RS_MUST_CHECK rs_status rs_spool_open(rs_in **in, const char *path, rs_error *e);
+// A new, empty temporary file in the same place, open for reading and writing, that has no name either; the caller closes *fd. E_WRITE.
+RS_MUST_CHECK rs_status rs_spool_file(int *fd, rs_error *e);
 
 #endif

@@ -68,39 +68,44 @@ rs_status rs_stage_link(rs_writer *w, const char *tool, int argc, char *const *a
 
 // ---- the stage
 
-static rs_status begin(rs_stage *s, const char *tool, rs_error *e)
+static rs_status start(rs_stage *s, const char *tool, rs_error *e)
 {
     memset(s, 0, sizeof *s);
     s->tool = tool;
     s->arena = rs_arena_new();
-    return s->arena != NULL ? RS_OK : rs_fail(e, RS_E_NOMEM, "stage");
+    return s->arena == NULL ? rs_fail(e, RS_E_NOMEM, "stage") : RS_OK;
 }
 
 rs_status rs_stage_open(rs_stage *s, const char *tool, const char *input, rs_error *e)
 {
-    RS_TRY(begin(s, tool, e));
+    RS_TRY(start(s, tool, e));
     RS_TRY(rs_in_open(&s->in, input, e));
     return rs_reader_open(&s->reader, s->in, e);
 }
 
 rs_status rs_stage_open_mapped(rs_stage *s, const char *tool, const rs_mapped *m, rs_error *e)
 {
-    uint64_t size;
-    const uint8_t *bytes = rs_mapped_bytes(m, &size);
-    RS_TRY(begin(s, tool, e));
-    RS_TRY(rs_in_memory(&s->in, bytes, (size_t)size, e));
+    char path[64]; // by its descriptor, so that what is passed through does not count as memory in use, as pages of the mapping would
+    snprintf(path, sizeof path, "/proc/self/fd/%d", rs_mapped_fd(m));
+    RS_TRY(start(s, tool, e));
+    RS_TRY(rs_in_open(&s->in, path, e));
     return rs_reader_open(&s->reader, s->in, e);
+}
+
+rs_status rs_stage_output(rs_stage *s, const char *output, rs_in *const *others, size_t n_others, rs_error *e)
+{
+    rs_in **inputs = calloc(n_others + 1, sizeof *inputs);
+    if (inputs == NULL) return rs_fail(e, RS_E_NOMEM, "inputs");
+    for (size_t i = 0; i < n_others; i++) inputs[i] = others[i]; // first, since a mapped input has its name there
+    inputs[n_others] = s->in;
+    rs_status st = rs_out_open(&s->out, output, inputs, n_others + 1, e);
+    free(inputs);
+    return st;
 }
 
 rs_status rs_stage_begin(rs_stage *s, const char *output, rs_in *const *others, size_t n_others, const rs_head *head, int argc, char *const *argv, const rs_value *params, rs_error *e)
 {
-    rs_in **inputs = calloc(n_others + 1, sizeof *inputs);
-    if (inputs == NULL) return rs_fail(e, RS_E_NOMEM, "inputs");
-    inputs[0] = s->in;
-    for (size_t i = 0; i < n_others; i++) inputs[i + 1] = others[i];
-    rs_status st = rs_out_open(&s->out, output, inputs, n_others + 1, e);
-    free(inputs);
-    RS_TRY(st);
+    if (s->out == NULL) RS_TRY(rs_stage_output(s, output, others, n_others, e));
     RS_TRY(rs_writer_open(&s->writer, s->out, head, e));
     const uint8_t *meta;
     size_t len;

@@ -22,10 +22,12 @@ typedef struct rs_stage {
 RS_MUST_CHECK rs_status rs_stage_link(rs_writer *w, const char *tool, int argc, char *const *argv, const rs_value *params, rs_error *e);
 // Opens input ("-" or NULL: standard input) and reads its head and chain. On failure s is still to be closed by rs_stage_close.
 RS_MUST_CHECK rs_status rs_stage_open(rs_stage *s, const char *tool, const char *input, rs_error *e);
-// The same over a mapped file (borrowed), for a tool that reads its input at random first; its open stream (rs_mapped_in) belongs into others of rs_stage_begin.
+// The same over a file that is mapped already (borrowed): its frames are read once more. Its stream is to be named among the others of rs_stage_output.
 RS_MUST_CHECK rs_status rs_stage_open_mapped(rs_stage *s, const char *tool, const rs_mapped *m, rs_error *e);
-// Opens output (not one of the inputs: other inputs of the tool in others[0..n_others)), writes head, the old chain and own link (argv filtered as
-// FORMAT.md says, params may be NULL; ver and commit are filled in).
+// Opens output (not one of the inputs: other inputs of the tool in others[0..n_others)). A tool whose head or params need long work calls it first, so that a bad path
+// is known at once; for the others rs_stage_begin does it.
+RS_MUST_CHECK rs_status rs_stage_output(rs_stage *s, const char *output, rs_in *const *others, size_t n_others, rs_error *e);
+// Opens output unless rs_stage_output has, writes head, the old chain and own link (argv filtered as FORMAT.md says, params may be NULL; ver and commit are filled in).
 RS_MUST_CHECK rs_status rs_stage_begin(rs_stage *s, const char *output, rs_in *const *others, size_t n_others, const rs_head *head, int argc, char *const *argv, const rs_value *params, rs_error *e);
 // Passes the current frame (f as rs_reader_next gave it, payload not yet read) through unchanged.
 RS_MUST_CHECK rs_status rs_stage_copy(rs_stage *s, const rs_frame *f, rs_error *e);

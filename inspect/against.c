@@ -37,6 +37,21 @@ static void tap(void *context, rs_tap t, size_t rows, size_t cols, const float *
     if (t == RS_TAP_DOWN_RAW && shape->r4 != NULL) k->hadamard(shape->r4, rows, dst, cols, true);
 }
 
+static bool smoothed(const rs_network *n) { return rs_tensor_has_xf(rs_network_tensor(n, RS_ROLE_DOWN), "smooth"); }
+
+// Smoothing divides each channel by a factor that the file does not tell: x [S, n] is compared up to the one that brings a channel nearest to want.
+static void rescale(size_t S, size_t n, float *x, const float *want)
+{
+    for (size_t j = 0; j < n; j++) {
+        double product = 0, square = 0;
+        for (size_t s = 0; s < S; s++) {
+            product += (double)x[s * n + j] * (double)want[s * n + j];
+            square += (double)x[s * n + j] * (double)x[s * n + j];
+        }
+        for (size_t s = 0; s < S && square > 0; s++) x[s * n + j] = (float)((double)x[s * n + j] * product / square);
+    }
+}
+
 static rs_status layers(pair *p, size_t windows, rs_against_result *r, rs_error *e)
 {
     const size_t S = p->o->ctx;
@@ -51,6 +66,7 @@ static rs_status layers(pair *p, size_t windows, rs_against_result *r, rs_error 
         for (size_t w = 0; w < windows; w++) {
             for (int j = 0; j < 2; j++) RS_TRY(rs_network_forward(p->n[j], S, p->x[j] + w * S * shape->d, tap, &p->c[j], e));
             rs_measure_add(&l.k, S * shape->n_kv * shape->h, p->c[0].k, p->c[1].k);
+            if (smoothed(p->n[0]) || smoothed(p->n[1])) rescale(S, shape->f, p->c[0].ffn, p->c[1].ffn);
             rs_measure_add(&l.ffn, S * shape->f, p->c[0].ffn, p->c[1].ffn);
         }
         bool bad = !(rs_measure_relative(&l.k) <= p->o->tol && rs_measure_relative(&l.ffn) <= p->o->tol);

@@ -28,7 +28,8 @@ typedef struct rs_verify_options {
 // One pass in constant memory (with values: plus one tensor). Any class of error.
 RS_MUST_CHECK rs_status rs_verify_stream(rs_in *in, const rs_verify_options *o, rs_verified *v, rs_error *e);
 
-// One layer of a comparison: K after RoPE (r3 undone) and the FFN's inner activations (r4 undone), which no fused rotation changes.
+// One layer of a comparison: K after RoPE (r3 undone) and the FFN's inner activations (r4 undone), which no fused rotation changes; where down is smoothed (xf), these up to
+// one factor per channel.
 typedef struct rs_against_layer {
     uint64_t layer;
     rs_difference k, ffn;

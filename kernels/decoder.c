@@ -164,13 +164,19 @@ static void ffn_half(struct run *r, const rs_decoder_layer *l)
 size_t rs_decoder_forward(const rs_kernels *k, const rs_decoder_shape *shape, const rs_decoder_layer *layer, size_t S, const float *cos, const float *sin, float *x, void *scratch,
                           rs_tap_fn *tap_fn, void *context)
 {
+    return rs_decoder_halves(k, shape, layer, RS_HALF_BOTH, S, cos, sin, x, scratch, tap_fn, context);
+}
+
+size_t rs_decoder_halves(const rs_kernels *k, const rs_decoder_shape *shape, const rs_decoder_layer *layer, rs_half halves, size_t S, const float *cos, const float *sin, float *x, void *scratch,
+                         rs_tap_fn *tap_fn, void *context)
+{
     struct run r = {.k = k, .shape = shape, .S = S, .x = x, .input = scratch, .tap = tap_fn, .context = context};
     if (S == 0)
         return 0;
     r.copy = r.input + region(S, input_columns(shape));
     r.work = r.copy + region(S, copy_columns(shape, layer));
     r.change = r.work + region(S, work_columns(shape)) + 48;
-    attention_half(&r, layer, cos, sin);
-    ffn_half(&r, layer);
+    if (halves & RS_HALF_ATTN) attention_half(&r, layer, cos, sin);
+    if (halves & RS_HALF_FFN) ffn_half(&r, layer);
     return r.bad;
 }

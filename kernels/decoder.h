@@ -32,11 +32,17 @@ typedef struct rs_decoder_shape {
 typedef enum rs_tap { RS_TAP_QKV_RAW, RS_TAP_QKV, RS_TAP_K_RAW, RS_TAP_V_RAW, RS_TAP_O_RAW, RS_TAP_O, RS_TAP_GATE_UP_RAW, RS_TAP_GATE_UP, RS_TAP_DOWN_RAW, RS_TAP_DOWN, RS_TAP_STREAM_ATTN, RS_TAP_STREAM_FFN } rs_tap;
 typedef void rs_tap_fn(void *context, rs_tap tap, size_t rows, size_t cols, const float *x, size_t ld);
 
+// The halves of a layer; between them the stream has passed the residual addition after attention.
+typedef enum rs_half { RS_HALF_ATTN = 1, RS_HALF_FFN = 2, RS_HALF_BOTH = 3 } rs_half;
+
 // Bytes of scratch that rs_decoder_forward needs for a sequence of S tokens.
 size_t rs_decoder_scratch(const rs_decoder_shape *shape, const rs_decoder_layer *layer, size_t S);
 // x [S, d] in place through one layer; cos, sin [S, h/2] for its positions; tap may be NULL; scratch of rs_decoder_scratch bytes, 64-aligned.
 // Returns the number of rows with NaN or infinity met by a quantiser (0 = fine).
 size_t rs_decoder_forward(const rs_kernels *k, const rs_decoder_shape *shape, const rs_decoder_layer *layer, size_t S, const float *cos, const float *sin, float *x, void *scratch,
                           rs_tap_fn *tap, void *context);
+// The same through the given halves only.
+size_t rs_decoder_halves(const rs_kernels *k, const rs_decoder_shape *shape, const rs_decoder_layer *layer, rs_half halves, size_t S, const float *cos, const float *sin, float *x, void *scratch,
+                         rs_tap_fn *tap, void *context);
 
 #endif

@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "formats/config.h"
 #include "kernels/kernels.h"
 #include "transforms/weights.h"
 
@@ -44,11 +43,11 @@ static rs_status pack_tensor(rs_stage *s, const rs_frame *f, const rs_pack_optio
     float *decoded = NULL;
     const float *w;
     rs_pack_error cost;
-    rs_status st = read_weights(s, f, &raw, &decoded, &w, e);
+    rs_status st = o->payload == NULL ? read_weights(s, f, &raw, &decoded, &w, e) : RS_OK;
     if (st == RS_OK && (payload = malloc((size_t)packed.payload_len + 1)) == NULL) st = rs_fail(e, RS_E_NOMEM, "%s: packed payload", packed.name);
-    if (st == RS_OK) st = rs_rtn_pack(&o->scheme, &packed, w, payload, &cost, e);
+    if (st == RS_OK) st = o->payload == NULL ? rs_rtn_pack(&o->scheme, &packed, w, payload, &cost, e) : o->payload(o->source, &packed, payload, e);
     if (st == RS_OK) st = rs_writer_tensor(s->writer, &packed, payload, e);
-    if (st == RS_OK && o->packed != NULL) o->packed(o->context, &packed, &cost);
+    if (st == RS_OK && o->payload == NULL && o->packed != NULL) o->packed(o->context, &packed, &cost);
     free(raw);
     free(decoded);
     free(payload);
@@ -81,7 +80,16 @@ static rs_status round_tensor(rs_stage *s, const rs_frame *f, const rs_pack_opti
     return st;
 }
 
-// Groups of the policy must divide what they group; config.json says the head size.
+// Groups of the policy must divide what they group.
+rs_status rs_pack_check(const rs_config *c, const rs_pack_options *o, rs_error *e)
+{
+    if (o->kv.group != 0 && c->h % o->kv.group != 0) return rs_fail(e, RS_USAGE, "--kv-group %llu does not divide the head size %llu", (unsigned long long)o->kv.group, (unsigned long long)c->h);
+    if (o->a.group != 0 && (c->d % o->a.group != 0 || c->f % o->a.group != 0 || (c->n_q * c->h) % o->a.group != 0))
+        return rs_fail(e, RS_USAGE, "--a-group %llu does not divide every input width (%llu, %llu, %llu)", (unsigned long long)o->a.group, (unsigned long long)c->d, (unsigned long long)(c->n_q * c->h),
+                       (unsigned long long)c->f);
+    return RS_OK;
+}
+
 static rs_status check_config(rs_stage *s, const rs_frame *f, const rs_pack_options *o, rs_error *e)
 {
     uint8_t *json = malloc((size_t)f->payload_len + 1);
@@ -89,9 +97,7 @@ static rs_status check_config(rs_stage *s, const rs_frame *f, const rs_pack_opti
     rs_config c;
     rs_status st = rs_reader_read_all(s->reader, json, e);
     if (st == RS_OK) st = rs_config_parse(&c, json, (size_t)f->payload_len, e);
-    if (st == RS_OK && o->kv.group != 0 && c.h % o->kv.group != 0) st = rs_fail(e, RS_USAGE, "--kv-group %llu does not divide the head size %llu", (unsigned long long)o->kv.group, (unsigned long long)c.h);
-    if (st == RS_OK && o->a.group != 0 && (c.d % o->a.group != 0 || c.f % o->a.group != 0 || (c.n_q * c.h) % o->a.group != 0))
-        st = rs_fail(e, RS_USAGE, "--a-group %llu does not divide every input width (%llu, %llu, %llu)", (unsigned long long)o->a.group, (unsigned long long)c.d, (unsigned long long)(c.n_q * c.h), (unsigned long long)c.f);
+    if (st == RS_OK) st = rs_pack_check(&c, o, e);
     if (st == RS_OK) st = rs_writer_file(s->writer, f->file_name, json, (size_t)f->payload_len, e);
     free(json);
     return st;

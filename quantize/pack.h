@@ -3,6 +3,7 @@
 #ifndef RS_QUANTIZE_PACK_H
 #define RS_QUANTIZE_PACK_H
 
+#include "formats/config.h"
 #include "formats/stage.h"
 #include "quantize/rtn.h"
 
@@ -13,10 +14,15 @@ typedef struct rs_pack_options {
     void (*packed)(void *context, const rs_tensor *t, const rs_pack_error *cost);
     void (*progress)(void *context, double bytes);
     void *context;
+    // Where packed payloads come from that were made elsewhere (rs_gptq_model_payload); NULL: round to nearest here. packed is not called for them.
+    rs_status (*payload)(void *source, const rs_tensor *packed, uint8_t *payload, rs_error *e);
+    void *source;
 } rs_pack_options;
 
 // The head that the stage writes: the one that arrived with the new policy. RS_USAGE for a stream of rotations.
 RS_MUST_CHECK rs_status rs_pack_head(const rs_head *in, const rs_pack_options *o, rs_head *out, rs_error *e);
+// Whether the groups of the policy fit a model. RS_USAGE. The stream is checked by itself; a tool that works long before it asks first.
+RS_MUST_CHECK rs_status rs_pack_check(const rs_config *c, const rs_pack_options *o, rs_error *e);
 // Everything after rs_stage_begin up to and without rs_stage_finish. RS_USAGE for weights that are packed already and where a group does not fit, E_VALUE.
 RS_MUST_CHECK rs_status rs_pack_stream(rs_stage *s, const rs_pack_options *o, rs_error *e);
 

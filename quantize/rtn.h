@@ -3,13 +3,8 @@
 #ifndef RS_QUANTIZE_RTN_H
 #define RS_QUANTIZE_RTN_H
 
+#include "quantize/rows.h"
 #include "quantize/scheme.h"
-
-// What packing cost: sums of squares of the weights and of their errors, codes at either end of the grid.
-typedef struct rs_pack_error {
-    double signal, error;
-    uint64_t clipped, weights;
-} rs_pack_error;
 
 // Quantises w [rows, cols] by the scheme into payload, whose layout packed (from rs_quantize_layout) describes: codes, scales, sums of codes (numerics.md 1, method.md 7).
 // Rows are spread over the thread pool; the result does not depend on it. E_VALUE for NaN or infinity (names the row), E_NOMEM. cost may be NULL.

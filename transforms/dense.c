@@ -13,6 +13,8 @@
 // LAPACK as Fortran exports it (libopenblas): column-major arrays, lengths of the character arguments at the end.
 void dgesdd_(const char *jobz, const int *m, const int *n, double *a, const int *lda, double *s, double *u, const int *ldu, double *vt, const int *ldvt, double *work, const int *lwork,
              int *iwork, int *info, size_t);
+void dpotrf_(const char *uplo, const int *n, double *a, const int *lda, int *info, size_t);
+void dtrtri_(const char *uplo, const char *diag, const int *n, double *a, const int *lda, int *info, size_t, size_t);
 void dsytrd_(const char *uplo, const int *n, double *a, const int *lda, double *d, double *e, double *tau, double *work, const int *lwork, int *info, size_t);
 void dsterf_(const int *n, double *d, double *e, int *info);
 void dstemr_(const char *jobz, const char *range, const int *n, double *d, double *e, const double *vl, const double *vu, const int *il, const int *iu, int *m, double *w, double *z,
@@ -63,6 +65,27 @@ void rs_dense_tn(size_t m, size_t n, size_t k, const double *a, size_t lda, cons
 void rs_dense_nt(size_t m, size_t n, size_t k, const double *a, size_t lda, const double *b, size_t ldb, double beta, double *c, size_t ldc)
 {
     product(CblasNoTrans, CblasTrans, m, n, k, a, lda, b, ldb, beta, c, ldc);
+}
+
+static void reverse(size_t n, double *a)
+{
+    for (size_t i = 0, j = n - 1; n > 0 && i < j; i++, j--) {
+        double t = a[i];
+        a[i] = a[j];
+        a[j] = t;
+    }
+}
+
+// With J the reversal of order and J a J = L L^T, U = J L^-1 J: one factorisation and one triangular inverse, and a itself is never inverted.
+rs_status rs_dense_inverse_factor(size_t n, double *a)
+{
+    const int order = (int)n;
+    int info = 0;
+    reverse(n * n, a);
+    if (n > 0) dpotrf_("U", &order, a, &order, &info, 1);
+    if (n > 0 && info == 0) dtrtri_("U", "N", &order, a, &order, &info, 1, 1);
+    reverse(n * n, a);
+    return info == 0 ? RS_OK : RS_NO;
 }
 
 void rs_dense_transpose(size_t rows, size_t cols, const double *a, double *out)

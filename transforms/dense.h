@@ -23,6 +23,9 @@ RS_MUST_CHECK rs_status rs_dense_eigenvalues(size_t n, double *a, double *values
 // The eigenvectors of the lowest count (0..n) eigenvalues as rows of vectors [count, n], after rs_dense_eigenvalues with the same a and work; once. E_VALUE.
 RS_MUST_CHECK rs_status rs_dense_eigenvectors(size_t n, const double *a, void *work, size_t count, double *vectors, rs_error *e);
 size_t rs_dense_symmetric_work(size_t n);
+// a [n, n], symmetric and positive definite, becomes the upper triangular U with U^T U = a^-1 and a positive diagonal (what lies below it is left undefined).
+// RS_NO: not positive definite, a is lost.
+RS_MUST_CHECK rs_status rs_dense_inverse_factor(size_t n, double *a);
 // out[cols, rows] = a[rows, cols]^T.
 void rs_dense_transpose(size_t rows, size_t cols, const double *a, double *out);
 // True when all n values are finite.

@@ -43,13 +43,16 @@ rs_status rs_fold_load(const rs_kernels *k, rs_dtype dtype, const void *x, uint6
     }
 }
 
-// One strip of n rows as fp64 through everything that comes before (and, on side 0, with) the basis.
-static void strip64(const struct piece_work *p, size_t n, const float *w, double *x, double *scratch)
+// One strip of n rows from row on, as fp64 through everything that comes before (and, on side 0, with) the basis.
+static void strip64(const struct piece_work *p, size_t row, size_t n, const float *w, double *x, double *scratch)
 {
     const rs_fold *f = p->f;
     size_t cols = p->cols;
     for (size_t i = 0; i < n; i++)
-        for (size_t j = 0; j < cols; j++) x[i * cols + j] = f->gamma == NULL ? (double)w[i * cols + j] : (double)w[i * cols + j] * (double)f->gamma[j];
+        for (size_t j = 0; j < cols; j++) {
+            x[i * cols + j] = f->gamma == NULL ? (double)w[i * cols + j] : (double)w[i * cols + j] * (double)f->gamma[j];
+            if (f->divide != NULL) x[i * cols + j] /= (double)f->divide[row + i];
+        }
     if (rs_rotor_on(&f->head) && f->head_side == 0) rs_rotor_rows(&f->head, n * (cols / f->head.n), x, scratch);
     for (size_t i = 0; rs_rotor_on(&f->head) && f->head_side == 1 && i < n; i += f->head.n) rs_rotor_columns(&f->head, cols, x + i * cols, cols, scratch);
     if (rs_rotor_on(&f->r4)) rs_rotor_rows(&f->r4, n, x, scratch);
@@ -79,7 +82,7 @@ static void fold_piece(void *context, size_t i)
     if (end > p->rows) end = p->rows;
     size_t n = end - begin, size = rs_dtype_size(p->dtype);
     bool product = f->basis_f32 != NULL && f->basis_side == 0;
-    bool simple = !rs_rotor_on(&f->head) && !rs_rotor_on(&f->r4) && (!rs_rotor_on(&f->basis) || f->basis_f32 != NULL || f->basis_side == 1) && p->out64 == NULL;
+    bool simple = f->divide == NULL && !rs_rotor_on(&f->head) && !rs_rotor_on(&f->r4) && (!rs_rotor_on(&f->basis) || f->basis_f32 != NULL || f->basis_side == 1) && p->out64 == NULL;
     size_t scratch = 0;
     if (rs_rotor_on(&f->head)) scratch = rs_rotor_scratch(&f->head, f->head_side == 0 ? p->strip * (cols / f->head.n) : cols);
     if (rs_rotor_on(&f->r4)) scratch = larger(scratch, rs_rotor_scratch(&f->r4, p->strip));
@@ -108,7 +111,7 @@ static void fold_piece(void *context, size_t i)
                 continue;
             }
             double *to = p->out64 != NULL ? p->out64 + (begin + r) * cols : x;
-            strip64(p, m, w, to, x + p->strip * cols);
+            strip64(p, begin + r, m, w, to, x + p->strip * cols);
             float *y = product ? into : out == NULL ? NULL : out + r * cols;
             for (size_t j = 0; y != NULL && j < m * cols; j++) y[j] = (float)to[j];
         }
@@ -213,7 +216,7 @@ rs_status rs_fold_vector(const rs_fold *f, const rs_kernels *k, rs_dtype dtype, 
     size_t scratch = larger(rs_rotor_on(&f->basis) ? rs_rotor_scratch(&f->basis, 1) : 0, rs_rotor_on(&f->head) ? rs_rotor_scratch(&f->head, n / f->head.n) : 0);
     double *x = malloc((n + scratch + 1) * sizeof *x);
     if (x == NULL) return no_memory(e, 1, n);
-    for (size_t j = 0; j < n; j++) x[j] = y[j];
+    for (size_t j = 0; j < n; j++) x[j] = f->divide == NULL ? (double)y[j] : (double)y[j] / (double)f->divide[j];
     if (rs_rotor_on(&f->head)) rs_rotor_rows(&f->head, n / f->head.n, x, x + n);
     if (f->basis_f32 != NULL) {
         double *sum = x + n;

@@ -10,6 +10,7 @@
 // What is folded into a matrix W [rows, cols], in this order; n = 0 leaves a rotor out. All but the last product is fp64 per element.
 typedef struct rs_fold {
     const float *gamma;    // cols values: W diag(gamma); NULL: none
+    const float *divide;   // rows values: diag(divide)^-1 W; NULL: none
     rs_rotor head;         // n divides cols (side 0: W <- W blockdiag(P)) or rows (side 1: W <- blockdiag(P)^T W)
     int head_side;
     rs_rotor r4;           // W <- W R4

@@ -126,13 +126,16 @@ rs_status rs_fuse_open(rs_fuse **out, rs_stage *s, const rs_fuse_options *o, rs_
 
 // ---- tensors
 
-static rs_status refuse_folded(const rs_tensor *t, rs_error *e)
+static rs_status refuse_folded(const rs_fuse *f, const rs_tensor *t, rs_error *e)
 {
     for (int i = 0; i < t->n_xf; i++)
-        if (strcmp(t->xf[i].id, "smooth") != 0) return rs_fail(e, RS_USAGE, "tensor %s: %s is folded in already", t->name, t->xf[i].id);
+        if (f->o.smooth != NULL || strcmp(t->xf[i].id, "smooth") != 0) return rs_fail(e, RS_USAGE, "tensor %s: %s is folded in already", t->name, t->xf[i].id);
     if (t->enc != RS_ENC_RAW) return rs_fail(e, RS_USAGE, "tensor %s: packed as %s; fuse before packing", t->name, rs_enc_name(t->enc));
     return RS_OK;
 }
+
+// Nothing but smoothing: norm scales stay where they are, and a tied head stays tied.
+static bool smooth_only(const rs_fuse *f) { return f->o.smooth != NULL && !f->o.rotate; }
 
 static rs_status norm(rs_fuse *f, const rs_relay_item *it, rs_error *e)
 {
@@ -144,10 +147,15 @@ static rs_status norm(rs_fuse *f, const rs_relay_item *it, rs_error *e)
     float *y = block;
     RS_TRY(rs_fold_load(f->k, t.dtype, it->payload, d, y, e));
     RS_TRY(rs_norms_put(f->norms, index, y, t.name, e));
-    for (uint64_t i = 0; i < d; i++) y[i] = 1;
+    const float *by = smooth_only(f) && index < 2 * f->c->L ? rs_smooth_factors(f->o.smooth, index / 2, index % 2 == 0 ? RS_SMOOTH_QKV : RS_SMOOTH_GATE_UP) : NULL;
+    for (uint64_t i = 0; i < d; i++) {
+        if (!smooth_only(f)) y[i] = 1;
+        else if (by != NULL) y[i] /= by[i];
+    }
     t.dtype = RS_F32;
     RS_TRY(rs_tensor_layout(&t, RS_F32, 0, e));
-    RS_TRY(rs_tensor_add_xf(&t, "gamma", d, 0, e));
+    if (!smooth_only(f)) RS_TRY(rs_tensor_add_xf(&t, "gamma", d, 0, e));
+    else if (by != NULL) RS_TRY(rs_tensor_add_xf(&t, "smooth", d, 0, e));
     RS_TRY(rs_relay_begin(f->relay, &t, e));
     RS_TRY(rs_relay_post(f->relay, d * sizeof(float), e));
     return rs_relay_end(f->relay, e);
@@ -161,10 +169,24 @@ static rs_status mark(rs_tensor *t, uint64_t n, int side, rs_error *e, const cha
     return rs_tensor_add_xf(t, id, n, side, e);
 }
 
+// The factors that meet a tensor: of the norm in front of it, of the rows of v and up, of the columns of o and down. xf names smoothing once, by the input where both sides have it.
+static rs_status gather_smooth(rs_fuse *f, const rs_place *p, rs_tensor *t, rs_fold *fold, rs_error *e)
+{
+    uint64_t i = t->layer < 0 ? 0 : (uint64_t)t->layer;
+    bool rows = p->role == RS_ROLE_V || p->role == RS_ROLE_UP, columns = !p->bias && (p->role == RS_ROLE_O || p->role == RS_ROLE_DOWN);
+    if (smooth_only(f) && p->norm >= 0 && (uint64_t)p->norm < 2 * f->c->L) fold->gamma = rs_smooth_factors(f->o.smooth, i, p->norm % 2 == 0 ? RS_SMOOTH_QKV : RS_SMOOTH_GATE_UP);
+    if (columns) fold->gamma = rs_smooth_factors(f->o.smooth, i, p->role == RS_ROLE_O ? RS_SMOOTH_O : RS_SMOOTH_DOWN);
+    if (rows) fold->divide = rs_smooth_factors(f->o.smooth, i, p->role == RS_ROLE_V ? RS_SMOOTH_V : RS_SMOOTH_DOWN);
+    if (columns || (smooth_only(f) && fold->gamma != NULL)) return mark(t, t->shape[1], 0, e, "smooth", -1);
+    return rows ? mark(t, t->shape[0], 1, e, "smooth", -1) : RS_OK;
+}
+
 // Gathers what is folded into a tensor at this place, and writes it down in t's xf.
 static rs_status gather(rs_fuse *f, const rs_place *p, rs_tensor *t, rs_fold *fold, rs_error *e)
 {
     *fold = (rs_fold){.basis_side = p->out >= 0};
+    if (f->o.smooth != NULL) RS_TRY(gather_smooth(f, p, t, fold, e));
+    if (smooth_only(f)) return RS_OK;
     if (p->norm >= 0) {
         RS_TRY(rs_norms_get(f->norms, (uint64_t)p->norm, t->name, &fold->gamma, e));
         RS_TRY(mark(t, f->c->d, 0, e, "gamma", -1));
@@ -224,12 +246,13 @@ static rs_status tensor(rs_fuse *f, const rs_relay_item *it, rs_error *e)
     case RS_ROLE_HEADROT: return rs_fail(e, RS_USAGE, "tensor %s: the input is fused already", t.name);
     default: break;
     }
-    RS_TRY(refuse_folded(&t, e));
+    RS_TRY(refuse_folded(f, &t, e));
     RS_TRY(rs_plan_shape(&t, f->c, e));
     if (t.role == RS_ROLE_NORM) return norm(f, it, e);
     if (t.role == RS_ROLE_HEAD && f->c->tied) return rs_fail(e, RS_E_TENSOR, "tensor %s: config.json says that the head shares the embedding", t.name);
     if (t.role != RS_ROLE_EMBED && t.role != RS_ROLE_HEAD) RS_TRY(junctions(f, t.layer, e));
-    bool tied = t.role == RS_ROLE_EMBED && f->c->tied;
+    bool tied = t.role == RS_ROLE_EMBED && f->c->tied && !smooth_only(f);
+    if (smooth_only(f) && (t.role == RS_ROLE_EMBED || t.role == RS_ROLE_HEAD)) return rs_relay_copy(f->relay, e);
     RS_TRY(weight(f, it, &t, e));
     if (!tied) return RS_OK;
     // The head is made here, while the embedding is in memory, and stands behind it.
@@ -256,7 +279,7 @@ rs_status rs_fuse_run(rs_fuse *f, void (*tick)(void *context, double done), void
         rs_mapped_digest(f->o.rotations, sum.digest, NULL, &sum.size);
         RS_TRY(rs_stage_add_input(f->s, &sum, e));
     }
-    RS_TRY(rs_prelude_write(f->prelude, f->s->writer, true, e));
+    RS_TRY(rs_prelude_write(f->prelude, f->s->writer, !smooth_only(f), e));
     RS_TRY(rs_relay_open(&f->relay, f->s, e));
     const rs_relay_item *it;
     for (double done = 0;;) {

@@ -5,13 +5,17 @@
 
 #include "formats/mapped.h"
 #include "formats/stage.h"
+#include "transforms/smooth.h"
 
 typedef struct rs_fuse_options {
-    bool rotate;                // false: norm scales only
+    bool rotate;                // false: norm scales only (with smooth: not even those)
     bool online;                // r3 on q and k, r4 on the input of down
     bool precise;               // dense products in fp64 too
     uint64_t seed;              // shared randomised Hadamard, used without rotations
     const rs_mapped *rotations; // a rotations file (borrowed), NULL: seeded
+    // Factors to smooth by (borrowed), NULL: none. v and up are divided by them, o and down multiplied; without rotate also norms and q k v gate up (with it the norm scales are folded
+    // into the same weights, and these factors would cancel).
+    const rs_smooth *smooth;
 } rs_fuse_options;
 
 typedef struct rs_fuse rs_fuse;

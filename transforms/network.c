@@ -303,9 +303,9 @@ rs_status rs_network_rope(rs_network *n, size_t S, const float **cos, const floa
 }
 
 // Scratch for S tokens.
-static rs_status prepare(rs_network *n, size_t S, rs_error *e)
+static rs_status prepare(rs_network *n, const rs_decoder_layer *layer, size_t S, rs_error *e)
 {
-    size_t need = rs_decoder_scratch(&n->shape, &n->layer, S);
+    size_t need = rs_decoder_scratch(&n->shape, layer, S);
     if (need <= n->scratch_size) return RS_OK;
     free(n->scratch);
     n->scratch_size = 0;
@@ -317,11 +317,23 @@ static rs_status prepare(rs_network *n, size_t S, rs_error *e)
 
 rs_status rs_network_forward(rs_network *n, size_t S, float *x, rs_tap_fn *tap, void *context, rs_error *e)
 {
+    return rs_network_run(n, &n->layer, RS_HALF_BOTH, S, x, tap, context, e);
+}
+
+const rs_tensor *rs_network_tensor(const rs_network *n, rs_role role)
+{
+    for (int w = 0; w < B_Q; w++)
+        if (layer_tensors[w].role == role) return n->in_use[w];
+    return NULL;
+}
+
+rs_status rs_network_run(rs_network *n, const rs_decoder_layer *layer, rs_half halves, size_t S, float *x, rs_tap_fn *tap, void *context, rs_error *e)
+{
     if (n->loaded == n->c.L) return rs_fail(e, RS_E_INTERNAL, "no layer is loaded");
     const float *cos, *sin;
-    RS_TRY(prepare(n, S, e));
+    RS_TRY(prepare(n, layer, S, e));
     RS_TRY(rs_network_rope(n, S, &cos, &sin, e));
-    size_t bad = rs_decoder_forward(n->k, &n->shape, &n->layer, S, cos, sin, x, n->scratch, tap, context);
+    size_t bad = rs_decoder_halves(n->k, &n->shape, layer, halves, S, cos, sin, x, n->scratch, tap, context);
     return bad == 0 ? RS_OK : rs_fail(e, RS_E_VALUE, "layer %llu: %zu rows of activations hold NaN or infinity", (unsigned long long)n->loaded, bad);
 }
 

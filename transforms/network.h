@@ -26,6 +26,10 @@ RS_MUST_CHECK rs_status rs_network_load(rs_network *n, uint64_t i, const rs_deco
 void rs_network_quantise(rs_network *n, bool on);
 // x [S, d] in place through the loaded layer, positions 0..S-1; tap and context as in kernels/decoder.h. E_VALUE if a quantiser met NaN or infinity, E_NOMEM.
 RS_MUST_CHECK rs_status rs_network_forward(rs_network *n, size_t S, float *x, rs_tap_fn *tap, void *context, rs_error *e);
+// The same through halves of a layer that the caller made of the loaded one: other weights, other quantisers.
+RS_MUST_CHECK rs_status rs_network_run(rs_network *n, const rs_decoder_layer *layer, rs_half halves, size_t S, float *x, rs_tap_fn *tap, void *context, rs_error *e);
+// The tensor of the loaded layer that has this role, q to down.
+const rs_tensor *rs_network_tensor(const rs_network *n, rs_role role);
 // logits [rows, V] of hidden states x [rows, d] as they leave the last layer: final norm, LM head. The head is decoded in blocks of its rows. E_NOMEM.
 RS_MUST_CHECK rs_status rs_network_logits(rs_network *n, size_t rows, const float *x, float *logits, rs_error *e);
 

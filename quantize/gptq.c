@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: Apache-2.0
+// GPTQ of one matrix: the factor of a Hessian, and the loop over blocks of columns with rows spread over the pool.
+#include "quantize/gptq.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernels/clip.h"
+#include "kernels/kernels.h"
+#include "kernels/threads.h"
+#include "transforms/dense.h"
+
+#define RAISES 3 // how often a failed factorisation is tried again with ten times the damp
+
+rs_gptq_options rs_gptq_default(void)
+{
+    return (rs_gptq_options){.damp = 0.01, .block = 128};
+}
+
+// ---- the Hessian
+
+void rs_gptq_factor_free(rs_gptq_factor *f)
+{
+    free(f->U);
+    free(f->order);
+    free(f->dead);
+    memset(f, 0, sizeof *f);
+}
+
+struct column {
+    double h;
+    uint32_t index;
+};
+
+static int by_falling(const void *a, const void *b)
+{
+    const struct column *x = a, *y = b;
+    if (x->h != y->h) return x->h < y->h ? 1 : -1;
+    return x->index < y->index ? -1 : 1;
+}
+
+// The order of the steps, dead columns, and the mean of the diagonal with ones for those.
+static rs_status survey(rs_gptq_factor *f, const rs_gptq_options *o, const float *H, double *mean, rs_error *e)
+{
+    const size_t n = f->n;
+    struct column *c = malloc((n + 1) * sizeof *c);
+    if (c == NULL) return rs_fail(e, RS_E_NOMEM, "order of %zu columns", n);
+    double sum = 0;
+    for (size_t j = 0; j < n; j++) {
+        f->dead[j] = H[j * n + j] == 0;
+        c[j] = (struct column){f->dead[j] ? 1 : (double)H[j * n + j], (uint32_t)j};
+        sum += c[j].h;
+    }
+    if (o->act_order) qsort(c, n, sizeof *c, by_falling);
+    for (size_t i = 0; i < n; i++) f->order[i] = c[i].index;
+    free(c);
+    *mean = sum / (double)n;
+    return RS_OK;
+}
+
+// a [n, n] = H in the order of the steps, with its diagonal raised by add.
+static void arrange(const rs_gptq_factor *f, const float *H, double add, double *a)
+{
+    const size_t n = f->n;
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = i; j < n; j++) {
+            size_t r = f->order[i], c = f->order[j];
+            double h = (double)(r <= c ? H[r * n + c] : H[c * n + r]);
+            a[i * n + j] = a[j * n + i] = i != j ? h : (f->dead[r] ? 1 : h) + add;
+        }
+}
+
+rs_status rs_gptq_factorise(rs_gptq_factor *f, const rs_gptq_options *o, size_t n, const float *H, rs_error *e)
+{
+    *f = (rs_gptq_factor){.n = n, .damp = o->damp};
+    if (n == 0) return RS_OK;
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = i; j < n; j++)
+            if (!isfinite(H[i * n + j])) return rs_fail(e, RS_E_VALUE, "the Hessian is not finite");
+    double mean = 0, *a = malloc(n * n * sizeof *a);
+    f->U = malloc(n * n * sizeof *f->U);
+    f->order = malloc(n * sizeof *f->order);
+    f->dead = malloc(n * sizeof *f->dead);
+    rs_status st = a == NULL || f->U == NULL || f->order == NULL || f->dead == NULL ? rs_fail(e, RS_E_NOMEM, "Hessian of order %zu", n) : survey(f, o, H, &mean, e);
+    rs_status tried = RS_NO;
+    while (st == RS_OK && tried != RS_OK) {
+        arrange(f, H, f->damp * mean, a);
+        tried = rs_dense_inverse_factor(n, a);
+        if (tried == RS_OK) break;
+        if (f->raised == RAISES) st = rs_fail(e, RS_E_VALUE, "the Hessian of order %zu cannot be factored, not even with a damp of %g", n, f->damp);
+        else {
+            f->damp *= 10;
+            f->raised++;
+        }
+    }
+    for (size_t i = 0; st == RS_OK && i < n; i++)
+        for (size_t j = 0; j < n; j++) f->U[i * n + j] = j < i ? 0 : (float)a[i * n + j];
+    free(a);
+    return st;
+}
+
+// ---- the columns
+
+typedef struct gptq_job {
+    rs_clip clip;
+    const rs_gptq_factor *f;
+    const float *w;       // as they came
+    float *work;          // [rows, cols] in the order of the steps: as updated so far
+    float *error;         // [rows, block]: - (w - c s) / U_ii of the steps of this block
+    int8_t *codes;        // [rows, cols]
+    float *scales;        // [rows, groups]
+    double *loss;         // [rows]
+    const uint32_t *step; // [cols]: the inverse of f->order
+    bool *opens;          // [cols]: the step is the first of its group
+    size_t from, to, block;
+    rs_rows rows;
+} gptq_job;
+
+static void start_body(void *context, size_t piece)
+{
+    gptq_job *job = context;
+    rs_rows *rows = &job->rows;
+    size_t cols = rows->cols, end = (piece + 1) * RS_ROWS_PIECE < rows->rows ? (piece + 1) * RS_ROWS_PIECE : rows->rows;
+    for (size_t r = piece * RS_ROWS_PIECE; r < end; r++) {
+        const float *w = job->w + r * cols;
+        bool good = rs_rows_check(rows, r, w); // a bad row ends it all later; until then it is a row of zeros
+        for (size_t i = 0; i < cols; i++) job->work[r * cols + i] = !good || job->f->dead[job->f->order[i]] ? 0 : w[job->f->order[i]];
+        job->loss[r] = 0;
+    }
+}
+
+// The scale of group g for a row whose steps before i are done; the columns beyond this block have not heard of its errors yet.
+static float group_scale(const gptq_job *job, const float *work, const float *error, size_t g, size_t i, float *span, int8_t *codes)
+{
+    const size_t n = job->rows.cols, size = job->rows.group;
+    for (size_t j = 0; j < size; j++) {
+        size_t p = job->step[g * size + j];
+        float x = work[p];
+        for (size_t k = job->from; p >= job->to && k < i; k++) x += error[k - job->from] * job->f->U[k * n + p];
+        span[j] = isfinite(x) ? x : 0;
+    }
+    return rs_clip_span(&job->clip, size, span, codes, NULL);
+}
+
+static void block_row(gptq_job *job, size_t r, float *span, int8_t *span_codes)
+{
+    const size_t n = job->rows.cols, groups = job->rows.groups, to = job->to;
+    const float *U = job->f->U, top = (float)((1 << (job->clip.bits - 1)) - 1);
+    float *work = job->work + r * n, *error = job->error + r * job->block, *scales = job->scales + r * groups;
+    double loss = 0;
+    for (size_t i = job->from; i < to; i++) {
+        size_t column = job->f->order[i], g = column / job->rows.group;
+        if (job->opens[i]) scales[g] = group_scale(job, work, error, g, i, span, span_codes);
+        float s = scales[g], c = rintf(work[i] / s);
+        c = c > -top - 1 ? c < top ? c : top : -top - 1; // never a NaN
+        job->codes[r * n + column] = (int8_t)c;
+        float err = (work[i] - c * s) / U[i * n + i];
+        for (size_t j = i + 1; j < to; j++) work[j] -= err * U[i * n + j];
+        error[i - job->from] = -err;
+        if (!job->f->dead[column]) loss += (double)err * (double)err;
+    }
+    job->loss[r] += loss;
+}
+
+static void block_body(void *context, size_t piece)
+{
+    gptq_job *job = context;
+    size_t end = (piece + 1) * RS_ROWS_PIECE < job->rows.rows ? (piece + 1) * RS_ROWS_PIECE : job->rows.rows;
+    float *span = malloc(job->rows.group * sizeof *span);
+    int8_t *codes = malloc(job->rows.group);
+    if (span == NULL || codes == NULL) rs_rows_no_memory(&job->rows);
+    else
+        for (size_t r = piece * RS_ROWS_PIECE; r < end; r++) block_row(job, r, span, codes);
+    free(span);
+    free(codes);
+}
+
+static void finish_body(void *context, size_t piece)
+{
+    gptq_job *job = context;
+    size_t end = (piece + 1) * RS_ROWS_PIECE < job->rows.rows ? (piece + 1) * RS_ROWS_PIECE : job->rows.rows;
+    for (size_t r = piece * RS_ROWS_PIECE; r < end; r++) rs_rows_put(&job->rows, r, job->w + r * job->rows.cols, job->codes + r * job->rows.cols, job->scales + r * job->rows.groups);
+}
+
+static void columns(gptq_job *job)
+{
+    const size_t n = job->rows.cols, rows = job->rows.rows;
+    rs_threads_for(job->rows.pieces, start_body, job);
+    for (job->from = 0; job->from < n && job->rows.bad_row < 0 && !job->rows.no_memory; job->from = job->to) {
+        job->to = n - job->from < job->block ? n : job->from + job->block;
+        rs_threads_for(job->rows.pieces, block_body, job);
+        if (job->to < n) // what this block did, for all columns behind it
+            rs_kernels_cpu()->gemm_nn(rows, n - job->to, job->to - job->from, job->error, job->block, job->f->U + job->from * n + job->to, n, 1, job->work + job->to, n);
+    }
+    if (job->rows.bad_row < 0 && !job->rows.no_memory) rs_threads_for(job->rows.pieces, finish_body, job);
+}
+
+// Inverse order, and which steps open a group.
+static void chart(gptq_job *job, uint32_t *step, bool *seen)
+{
+    for (size_t i = 0; i < job->rows.cols; i++) {
+        size_t g = job->f->order[i] / job->rows.group;
+        step[job->f->order[i]] = (uint32_t)i;
+        job->opens[i] = !seen[g];
+        seen[g] = true;
+    }
+    job->step = step;
+}
+
+rs_status rs_gptq_pack(const rs_scheme *s, const rs_tensor *packed, const rs_gptq_options *o, const rs_gptq_factor *f, const float *w, uint8_t *payload, rs_pack_error *cost,
+                       double *loss, rs_error *e)
+{
+    gptq_job job = {.clip = {.bits = s->w_bits, .steps = s->clip_steps, .scale_f16 = s->scale_dtype == RS_F16}, .f = f, .w = w};
+    if (packed->n_dims != 2 || packed->shape[1] != f->n || o->block == 0) return rs_fail(e, RS_E_INTERNAL, "%s: no matrix of %zu columns, or no block", packed->name, f->n);
+    RS_TRY(rs_rows_open(&job.rows, packed, payload, e));
+    const size_t rows = job.rows.rows, n = job.rows.cols;
+    job.block = o->block < n ? o->block : n;
+    job.work = malloc((rows * n + 1) * sizeof *job.work);
+    job.error = malloc((rows * job.block + 1) * sizeof *job.error);
+    job.codes = malloc(rows * n + 1);
+    job.scales = malloc((rows * job.rows.groups + 1) * sizeof *job.scales);
+    job.loss = malloc((rows + 1) * sizeof *job.loss);
+    job.opens = malloc(n + 1);
+    uint32_t *step = malloc((n + 1) * sizeof *step);
+    bool *seen = calloc(job.rows.groups + 1, sizeof *seen);
+    if (job.work == NULL || job.error == NULL || job.codes == NULL || job.scales == NULL || job.loss == NULL || job.opens == NULL || step == NULL || seen == NULL) job.rows.no_memory = true;
+    else {
+        chart(&job, step, seen);
+        columns(&job);
+    }
+    double sum = 0;
+    for (size_t r = 0; job.loss != NULL && r < rows && job.rows.pieces > 0; r++) sum += job.loss[r];
+    if (loss != NULL) *loss = sum;
+    free(job.work);
+    free(job.error);
+    free(job.codes);
+    free(job.scales);
+    free(job.loss);
+    free(job.opens);
+    free(step);
+    free(seen);
+    RS_TRY(rs_rows_close(&job.rows, cost, e));
+    return isfinite(sum) ? RS_OK : rs_fail(e, RS_E_VALUE, "%s: what rounding left over grew beyond f32; a larger damp helps", packed->name);
+}
