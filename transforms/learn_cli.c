@@ -150,6 +150,7 @@ static void settle(struct parsed *p)
     p->c.start = p->c.unsign ? NULL : p->init;
     l->mode = p->c.search ? RS_LEARN_GLOBAL : (rs_learn_mode)p->mode;
     l->decay = (rs_learn_decay)p->decay;
+    l->mem = p->c.cli.mem;
     l->adam = p->optimizer == ADAM;
     l->ce = p->loss != KL;
     l->kl = p->loss != CE;
