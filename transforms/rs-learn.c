@@ -27,11 +27,21 @@ struct run {
     char doing[80];
 };
 
+// SIGINT and SIGTERM save what was learned; a second one ends at once, as the guard of the outputs does it.
 static volatile sig_atomic_t interrupted;
+static struct sigaction before[2];
+
 static void on_signal(int number)
 {
     interrupted = number;
-    signal(number, SIG_DFL); // a second one ends at once
+    sigaction(number, &before[number == SIGTERM], NULL);
+}
+
+static void catch_signal(int number)
+{
+    struct sigaction *old = &before[number == SIGTERM], new = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    // A signal that the parent had us ignore (nohup) stays ignored.
+    if (sigaction(number, NULL, old) == 0 && old->sa_handler != SIG_IGN) sigaction(number, &new, NULL);
 }
 
 static bool stop(void *context)
@@ -176,8 +186,8 @@ static rs_status run(struct run *r, rs_error *e)
     rs_mapped_guard();
     rs_status s = prepare(r, &ids, &from, e);
     if (s == RS_OK && !r->o->dry_run) {
-        signal(SIGINT, on_signal);
-        signal(SIGTERM, on_signal);
+        catch_signal(SIGINT);
+        catch_signal(SIGTERM);
         s = learn(r, e);
     }
     rs_status closed = rs_learn_log_close(r->log, s == RS_OK ? e : NULL);
