@@ -171,7 +171,7 @@ static rs_status prepare(struct run *r, int32_t **ids, rs_rotation **from, rs_er
     }
     if (o->dry_run) return RS_OK;
     r->file = o->log;
-    if (o->log != NULL) RS_TRY(rs_learn_log_open(&r->log, o->log, o->resume, e));
+    if (o->log != NULL) RS_TRY(rs_learn_log_open(&r->log, o->log, o->resume, (const char *const[]){o->model, o->text, o->start, o->resume ? r->checkpoint_name : NULL}, 4, e));
     r->file = rs_cli_output(&o->cli);
     RS_TRY(rs_out_open(&r->out, o->cli.output, (rs_in *const[]){rs_mapped_in(r->model), r->init == NULL ? NULL : rs_mapped_in(r->init), r->checkpoint == NULL ? NULL : rs_mapped_in(r->checkpoint)}, 3, e));
     r->file = o->model;
