@@ -125,17 +125,19 @@ static rs_status learn(struct run *r, rs_error *e)
         if (!o->cli.quiet) fprintf(stderr, "rs-learn: interrupted after step %llu of %llu; --resume goes on from %s\n", (unsigned long long)rs_learn_progress(r->learn)->step, (unsigned long long)o->learn.steps, r->checkpoint_name);
     }
     if (s != RS_OK && s != RS_E_VALUE) return s;
+    RS_TRY(rs_mapped_check(r->model, e));
     double error = 0;
     rs_error later = {0};
     rs_status written = rs_learn_write(r->learn, &r->origin, r->out, &error, s == RS_OK ? e : &later);
     if (written == RS_E_WRITE && s == RS_OK) r->file = rs_cli_output(&o->cli);
     if (written == RS_OK && !o->cli.quiet) {
         const rs_learn_state *at = rs_learn_progress(r->learn);
-        if (o->learn.holdout > 0 && !o->search) fprintf(stderr, "rs-learn: best held-out loss %.4f after step %llu; ", at->best, (unsigned long long)at->best_step);
+        if (at->looked > 0) fprintf(stderr, "rs-learn: best held-out loss %.4f after step %llu; ", at->best, (unsigned long long)at->best_step);
         else fprintf(stderr, "rs-learn: ");
         fprintf(stderr, "max |R^T R - I| %.2g\n", error);
     }
     if (s == RS_E_VALUE && written == RS_OK) fprintf(stderr, "rs-learn: the best set before that is kept in %s\n", rs_cli_output(&o->cli));
+    else if (s == RS_E_VALUE) fprintf(stderr, "rs-learn: the best set before that cannot be written to %s: %s\n", rs_cli_output(&o->cli), later.text);
     return s != RS_OK ? s : written;
 }
 
