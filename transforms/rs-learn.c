@@ -54,6 +54,7 @@ static rs_status save(void *context, rs_error *e)
 {
     struct run *r = context;
     rs_out *out = NULL;
+    RS_TRY(rs_mapped_check(r->model, e));
     r->file = r->checkpoint_name;
     rs_status s = rs_out_open(&out, r->checkpoint_name, (rs_in *const[]){rs_mapped_in(r->model), r->init == NULL ? NULL : rs_mapped_in(r->init)}, 2, e);
     if (s == RS_OK) s = rs_learn_checkpoint(r->learn, &r->origin, out, e);
@@ -125,7 +126,11 @@ static rs_status learn(struct run *r, rs_error *e)
         if (!o->cli.quiet) fprintf(stderr, "rs-learn: interrupted after step %llu of %llu; --resume goes on from %s\n", (unsigned long long)rs_learn_progress(r->learn)->step, (unsigned long long)o->learn.steps, r->checkpoint_name);
     }
     if (s != RS_OK && s != RS_E_VALUE) return s;
-    RS_TRY(rs_mapped_check(r->model, e));
+    rs_error cut = {0};
+    if (rs_mapped_check(r->model, &cut) != RS_OK) { // what went wrong before that went wrong because of it
+        *e = cut;
+        return cut.status;
+    }
     double error = 0;
     rs_error later = {0};
     rs_status written = rs_learn_write(r->learn, &r->origin, r->out, &error, s == RS_OK ? e : &later);
