@@ -40,6 +40,7 @@ static void stopped_at(const rs_learn_options *o, learner *whole, uint64_t stop_
 
 static void resumes(void)
 {
+    int better = 0;
     for (int k = 0; k < 6; k++) {
         rs_learn_options o = learner_options((rs_learn_mode)(k / 2), k % 2 == 1);
         learner whole = {0};
@@ -49,7 +50,8 @@ static void resumes(void)
         o.eval_every = 3;
         o.mem = UINT64_C(1) << 30; // all layers kept
         if (CHECKF(learner_open(&whole, model, NULL, &o, &e) == RS_OK && rs_learn_run(whole.learn, &e) == RS_OK, "%s", e.text)) {
-            CHECK(whole.asked == 4 * LOOK + 9 * STEP && rs_learn_progress(whole.learn)->best_step > 0);
+            CHECK(whole.asked == 4 * LOOK + 9 * STEP);
+            better += rs_learn_progress(whole.learn)->best_step > 0;
             stopped_at(&o, &whole, 2, 0);                        // inside the first look
             stopped_at(&o, &whole, LOOK + STEP / 2 + 2, 0);      // inside the first step
             stopped_at(&o, &whole, LOOK + 2 * STEP + 1, 2);      // between the second and the third
@@ -73,6 +75,7 @@ static void resumes(void)
         }
         learner_close(&whole);
     }
+    CHECK(better > 0); // in some the best set is not the start
     rs_threads_set(2);
 }
 
