@@ -335,6 +335,9 @@ static rs_status cut_basis(rs_residual *r, const rs_frame *f, rs_cut **c, float 
     return rs_rotation_write_junction(r->s->writer, j - 1, r->d, loss->rank, q, m, e);
 }
 
+// Statistics of a basis that does not pass.
+static bool about_cut_basis(const rs_frame *f) { return f->type == RS_FRAME_STAT && strncmp(f->stat->name, "rot.", 4) == 0 && strcmp(f->stat->name, "rot.0") != 0; }
+
 static rs_status run_rotations(rs_residual *r, rs_cut **c, float **raw, void (*tick)(void *context, double done), void *context, rs_error *e)
 {
     for (double done = 0;;) {
@@ -343,7 +346,7 @@ static rs_status run_rotations(rs_residual *r, rs_cut **c, float **raw, void (*t
         if (f.type == RS_FRAME_END) return RS_OK;
         if (f.type == RS_FRAME_TENS && f.tensor->role == RS_ROLE_TRANS) return rs_fail(e, RS_USAGE, "tensor %s: a junction of the input is low-rank already", f.tensor->name);
         if (f.type == RS_FRAME_TENS && f.tensor->role == RS_ROLE_ROT) RS_TRY(cut_basis(r, &f, c, raw, e));
-        else RS_TRY(rs_stage_copy(r->s, &f, e));
+        else if (!about_cut_basis(&f)) RS_TRY(rs_stage_copy(r->s, &f, e));
         if (tick != NULL && f.type == RS_FRAME_TENS) tick(context, ++done);
     }
 }
