@@ -155,7 +155,8 @@ static rs_status prepare(struct run *r, int32_t **ids, rs_rotation **from, rs_er
     r->file = o->model;
     RS_TRY(rs_mapped_open(&r->model, o->model, e));
     RS_TRY(rs_network_open(&r->network, r->model, NULL, e));
-    for (size_t i = 0; i < rs_mapped_count(r->model); i++) RS_TRY(rs_fuse_accepts(rs_mapped_tensor(r->model, i), e)); // what is learned is to be fused into it
+    for (size_t i = 0; i < rs_mapped_count(r->model); i++) // what is learned is to be fused into it
+        if (rs_fuse_accepts(rs_mapped_tensor(r->model, i), e) != RS_OK) return rs_error_prefix(e, RS_USAGE, "learn from the model as it was imported");
     r->origin.model = r->model;
     strcpy(r->origin.model_sum.fmt, "rsq");
     rs_mapped_digest(r->model, r->origin.model_sum.digest, NULL, &r->origin.model_sum.size);
