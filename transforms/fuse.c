@@ -126,10 +126,10 @@ rs_status rs_fuse_open(rs_fuse **out, rs_stage *s, const rs_fuse_options *o, rs_
 
 // ---- tensors
 
-static rs_status refuse_folded(const rs_fuse *f, const rs_tensor *t, rs_error *e)
+rs_status rs_fuse_accepts(const rs_tensor *t, rs_error *e)
 {
     for (int i = 0; i < t->n_xf; i++)
-        if (f->o.smooth != NULL || strcmp(t->xf[i].id, "smooth") != 0) return rs_fail(e, RS_USAGE, "tensor %s: %s is folded in already", t->name, t->xf[i].id);
+        if (strcmp(t->xf[i].id, "smooth") != 0) return rs_fail(e, RS_USAGE, "tensor %s: %s is folded in already", t->name, t->xf[i].id);
     if (t->enc != RS_ENC_RAW) return rs_fail(e, RS_USAGE, "tensor %s: packed as %s; fuse before packing", t->name, rs_enc_name(t->enc));
     return RS_OK;
 }
@@ -246,7 +246,8 @@ static rs_status tensor(rs_fuse *f, const rs_relay_item *it, rs_error *e)
     case RS_ROLE_HEADROT: return rs_fail(e, RS_USAGE, "tensor %s: the input is fused already", t.name);
     default: break;
     }
-    RS_TRY(refuse_folded(f, &t, e));
+    RS_TRY(rs_fuse_accepts(&t, e));
+    if (f->o.smooth != NULL && rs_tensor_has_xf(&t, "smooth")) return rs_fail(e, RS_USAGE, "tensor %s: smooth is folded in already", t.name);
     RS_TRY(rs_plan_shape(&t, f->c, e));
     if (t.role == RS_ROLE_NORM) return norm(f, it, e);
     if (t.role == RS_ROLE_HEAD && f->c->tied) return rs_fail(e, RS_E_TENSOR, "tensor %s: config.json says that the head shares the embedding", t.name);

@@ -20,6 +20,8 @@ typedef struct rs_fuse_options {
 
 typedef struct rs_fuse rs_fuse;
 
+// RS_USAGE for a weight that cannot be fused: packed, or with a transform folded in already.
+RS_MUST_CHECK rs_status rs_fuse_accepts(const rs_tensor *t, rs_error *e);
 // Reads an open stage up to its config.json and decides what happens: sizes, plan. RS_USAGE: not weights, already rotated, rotations file with weights;
 // E_TENSOR: config.json does not stand before the tensors, rotations of other sizes; and what reading and rs_rotation_from_file give. Free with rs_fuse_close.
 RS_MUST_CHECK rs_status rs_fuse_open(rs_fuse **f, rs_stage *s, const rs_fuse_options *o, rs_error *e);

@@ -213,7 +213,11 @@ rs_status rs_learn_run(rs_learn *l, rs_error *e)
             RS_TRY(rs_learned_project(l->set, o->project, e));
             l->at.projected = l->at.step + 1;
         }
-        if (look_is_due(l)) RS_TRY(look(l, e));
+        if (look_is_due(l)) {
+            rs_status s = look(l, e);
+            if (s == RS_E_VALUE) return rs_error_prefix(e, s, "held-out sequences after step %llu", (unsigned long long)l->at.step);
+            RS_TRY(s);
+        }
         if (l->at.step == o->steps) break;
         if (o->patience > 0 && l->at.looks_without >= o->patience) {
             tell(l, &(rs_learn_news){.what = RS_LEARN_PATIENCE});

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 struct rs_learn_log {
     FILE *f;
@@ -14,10 +15,22 @@ struct rs_learn_log {
     int error;
 };
 
-rs_status rs_learn_log_open(rs_learn_log **out, const char *path, bool append, rs_error *e)
+// Refuses a regular file that is one of the inputs, by whatever name.
+static rs_status check_inputs(const char *path, const char *const *inputs, size_t n, rs_error *e)
 {
-    rs_learn_log *l = calloc(1, sizeof *l);
+    struct stat log, input;
+    if (stat(path, &log) != 0 || !S_ISREG(log.st_mode)) return RS_OK;
+    for (size_t i = 0; i < n; i++)
+        if (inputs[i] != NULL && strcmp(inputs[i], "-") != 0 && stat(inputs[i], &input) == 0 && log.st_dev == input.st_dev && log.st_ino == input.st_ino)
+            return rs_fail(e, RS_USAGE, "the log is the input %s", inputs[i]);
+    return RS_OK;
+}
+
+rs_status rs_learn_log_open(rs_learn_log **out, const char *path, bool append, const char *const *inputs, size_t n_inputs, rs_error *e)
+{
     *out = NULL;
+    RS_TRY(check_inputs(path, inputs, n_inputs, e));
+    rs_learn_log *l = calloc(1, sizeof *l);
     if (l == NULL) return rs_fail(e, RS_E_NOMEM, "log");
     l->f = fopen(path, append ? "ae" : "we");
     if (l->f == NULL) {

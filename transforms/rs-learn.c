@@ -6,173 +6,16 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "formats/cli.h"
 #include "formats/text.h"
 #include "kernels/threads.h"
+#include "transforms/fuse.h"
+#include "transforms/learn_cli.h"
 #include "transforms/learn_file.h"
 #include "transforms/learn_log.h"
 #include "transforms/search.h"
 
-static const char usage_text[] =
-    "Usage: rs-learn MODEL.rsq --text FILE -o ROT.rsq [OPTION]...\n"
-    "Learns rotations for MODEL (as rs-import made it) on the text FILE; rs-fuse -R folds them in.\n"
-    "\n"
-    "      --text=FILE       text to learn from (UTF-8, as it is)\n"
-    "      --mode=MODE       search: the best of --seeds random Hadamards; global: one rotation (SpinQuant);\n"
-    "                        dense: one for each place (ReSpinQuant; default); chain: R_0 and junctions of rank --rank\n"
-    "  -r, --rank=R          rank of the junctions of a chain, even (default 32)\n"
-    "      --project=R       dense: keep to what junctions of rank R can express, at each look and at the end\n"
-    "      --init=START      walsh: a Hadamard without random signs; or a rotation set to go on from\n"
-    "                        (default: a randomised Hadamard by --seed)\n"
-    "      --seed=N          start, order of sequences (default 1)\n"
-    "      --seeds=N         how many Hadamards --mode search tries, from --seed on (default 16)\n"
-    "      --steps=N         steps (default 80)\n"
-    "      --length=N        tokens in a sequence (default 512)\n"
-    "      --batch=N         sequences in a step (default 1)\n"
-    "      --sequences=N     different sequences to learn from (default: all of the text)\n"
-    "      --lr=X            step of the bases (default 1.5; 0.15 in a chain; 0.01 with --optimizer adam)\n"
-    "      --head-lr=X       step of the head rotations (default: as --lr)\n"
-    "      --chain-lr=X      step of Adam on the junctions of a chain (default 0.0003)\n"
-    "      --optimizer=NAME  of bases and heads: sgd, along the gradient (default), or adam\n"
-    "      --decay=KIND      of the steps: linear (default), cosine, none\n"
-    "      --a-bits=N        bits of activations, 2 to 8, or 16: not quantised (default 4)\n"
-    "      --kv-bits=N       bits of K and V (default 4)\n"
-    "      --loss=KIND       ce: cross-entropy (default); kl: against full-precision logits; ce+kl: their sum\n"
-    "      --holdout=N       sequences to judge by, never learned from (default 4)\n"
-    "      --eval-every=N    steps between two looks at them (default 20)\n"
-    "      --patience=N      end after N looks without a better loss (default 0: never)\n"
-    "      --log=FILE        each step and look as a line of JSON\n"
-    "      --checkpoint=FILE where to save for --resume (default: the output with .ckpt behind it)\n"
-    "      --save-every=N    save every N steps (default 0: only when interrupted)\n"
-    "      --resume          go on from the checkpoint\n"
-    "      --dry-run         say what memory and how many operations a step needs, and end\n"
-    "      --mem=SIZE        memory to stay within: less of it, and more is computed twice\n"
-    "  -o, --output=FILE     write to FILE, atomically (default: standard output)\n"
-    "  -j, --threads=N       threads (default: all processors)\n"
-    "  -v, --verbose         each look at the held-out sequences on standard error\n"
-    "  -q, --quiet           no progress line, no remarks\n"
-    "      --help, --version\n"
-    "\n"
-    "Exit status: 0 success, 2 usage, 22 a loss or gradient that is not a number (the best set so far is written),\n"
-    "130 interrupted and saved, 10 to 32 as rs-verify(1) lists them.\n";
-
-struct options {
-    rs_cli cli;
-    const char *model, *text, *init, *log, *checkpoint;
-    rs_learn_options learn;
-    int64_t seeds, save_every;
-    bool search, resume, dry_run, lr_given, head_lr_given;
-};
-
-enum { OPERAND, TEXT, MODE, RANK, PROJECT, INIT, SEED, SEEDS, STEPS, LENGTH, BATCH, SEQUENCES, LR, HEAD_LR, CHAIN_LR, OPTIMIZER, DECAY, A_BITS, KV_BITS, LOSS, HOLDOUT, EVAL_EVERY, PATIENCE, LOG, CHECKPOINT, SAVE_EVERY, RESUME, DRY_RUN };
-static const rs_option own[] = {
-    {"text", 0, true, TEXT}, {"mode", 0, true, MODE}, {"rank", 'r', true, RANK}, {"project", 0, true, PROJECT}, {"init", 0, true, INIT}, {"seed", 0, true, SEED}, {"seeds", 0, true, SEEDS}, {"steps", 0, true, STEPS},
-    {"length", 0, true, LENGTH}, {"batch", 0, true, BATCH}, {"sequences", 0, true, SEQUENCES}, {"lr", 0, true, LR}, {"head-lr", 0, true, HEAD_LR}, {"chain-lr", 0, true, CHAIN_LR},
-    {"optimizer", 0, true, OPTIMIZER}, {"decay", 0, true, DECAY}, {"a-bits", 0, true, A_BITS}, {"kv-bits", 0, true, KV_BITS}, {"loss", 0, true, LOSS}, {"holdout", 0, true, HOLDOUT},
-    {"eval-every", 0, true, EVAL_EVERY}, {"patience", 0, true, PATIENCE}, {"log", 0, true, LOG}, {"checkpoint", 0, true, CHECKPOINT}, {"save-every", 0, true, SAVE_EVERY},
-    {"resume", 0, false, RESUME}, {"dry-run", 0, false, DRY_RUN},
-};
-
-// Index of value among words (n of them).
-static rs_status word(const char *what, const char *value, const char *const *words, int n, int *index, rs_error *e)
-{
-    for (*index = 0; *index < n; ++*index)
-        if (strcmp(value, words[*index]) == 0) return RS_OK;
-    return rs_fail(e, RS_USAGE, "%s: %s is not one of its kinds; try rs-learn --help", what, value);
-}
-
-static rs_status number(const char *what, const char *value, int64_t lo, int64_t hi, uint64_t *out, rs_error *e)
-{
-    int64_t x;
-    RS_TRY(rs_cli_int(what, value, lo, hi, &x, e));
-    *out = (uint64_t)x;
-    return RS_OK;
-}
-
-static rs_status bits(const char *what, const char *value, unsigned *out, rs_error *e)
-{
-    uint64_t x;
-    RS_TRY(number(what, value, 2, 16, &x, e));
-    if (x > 8 && x != 16) return rs_fail(e, RS_USAGE, "%s: 2 to 8, or 16 for none", what);
-    *out = (unsigned)x;
-    return RS_OK;
-}
-
-static rs_status option(void *context, int id, const char *value, rs_error *e)
-{
-    static const char *const modes[] = {"global", "dense", "chain", "search"}, *const decays[] = {"none", "linear", "cosine"}, *const losses[] = {"ce", "kl", "ce+kl"}, *const optimizers[] = {"sgd", "adam"};
-    struct options *o = context;
-    rs_learn_options *l = &o->learn;
-    int i;
-    switch (id) {
-    case TEXT: o->text = value; return RS_OK;
-    case MODE:
-        RS_TRY(word("--mode", value, modes, 4, &i, e));
-        o->search = i == 3;
-        l->mode = o->search ? RS_LEARN_GLOBAL : (rs_learn_mode)i;
-        return RS_OK;
-    case RANK: return number("--rank", value, 2, 1 << 24, &l->rank, e);
-    case PROJECT: return number("--project", value, 2, 1 << 24, &l->project, e);
-    case INIT: o->init = value; return RS_OK;
-    case SEED: return number("--seed", value, 0, INT64_MAX, &l->seed, e);
-    case SEEDS: return rs_cli_int("--seeds", value, 1, 1 << 20, &o->seeds, e);
-    case STEPS: return number("--steps", value, 0, 1 << 30, &l->steps, e);
-    case LENGTH: return number("--length", value, 2, 1 << 20, &l->S, e);
-    case BATCH: return number("--batch", value, 1, 1 << 20, &l->batch, e);
-    case SEQUENCES: return number("--sequences", value, 1, INT32_MAX, &l->sequences, e);
-    case LR: o->lr_given = true; return rs_cli_real("--lr", value, 0, 1e6, &l->rates.bases, e);
-    case HEAD_LR: o->head_lr_given = true; return rs_cli_real("--head-lr", value, 0, 1e6, &l->rates.heads, e);
-    case CHAIN_LR: return rs_cli_real("--chain-lr", value, 0, 1e6, &l->rates.chain, e);
-    case OPTIMIZER:
-        RS_TRY(word("--optimizer", value, optimizers, 2, &i, e));
-        l->adam = i == 1;
-        return RS_OK;
-    case DECAY:
-        RS_TRY(word("--decay", value, decays, 3, &i, e));
-        l->decay = (rs_learn_decay)i;
-        return RS_OK;
-    case A_BITS: return bits("--a-bits", value, &l->bits.a.bits, e);
-    case KV_BITS: return bits("--kv-bits", value, &l->bits.kv.bits, e);
-    case LOSS:
-        RS_TRY(word("--loss", value, losses, 3, &i, e));
-        l->ce = i == 1 ? 0 : 1;
-        l->kl = i == 0 ? 0 : 1;
-        return RS_OK;
-    case HOLDOUT: return number("--holdout", value, 0, INT32_MAX, &l->holdout, e);
-    case EVAL_EVERY: return number("--eval-every", value, 0, INT32_MAX, &l->eval_every, e);
-    case PATIENCE: return number("--patience", value, 0, INT32_MAX, &l->patience, e);
-    case LOG: o->log = value; return RS_OK;
-    case CHECKPOINT: o->checkpoint = value; return RS_OK;
-    case SAVE_EVERY: return rs_cli_int("--save-every", value, 0, INT32_MAX, &o->save_every, e);
-    case RESUME: o->resume = true; return RS_OK;
-    case DRY_RUN: o->dry_run = true; return RS_OK;
-    default: break;
-    }
-    if (o->model != NULL) return rs_fail(e, RS_USAGE, "more than one model: %s and %s", o->model, value);
-    o->model = value;
-    return RS_OK;
-}
-
-static rs_status parse(struct options *o, int argc, char **argv, rs_error *e)
-{
-    rs_learn_options *l = &o->learn;
-    RS_TRY(rs_cli_parse(&o->cli, "rs-learn", usage_text, own, sizeof own / sizeof own[0], argc, argv, option, o, e));
-    if (o->model == NULL) return rs_fail(e, RS_USAGE, "no model given; try rs-learn --help");
-    if (o->text == NULL) return rs_fail(e, RS_USAGE, "no --text given; try rs-learn --help");
-    if (l->rank % 2 != 0) return rs_fail(e, RS_USAGE, "--rank: %llu is odd, and a plane of rotation has two dimensions", (unsigned long long)l->rank);
-    if (l->project % 2 != 0) return rs_fail(e, RS_USAGE, "--project: %llu is odd, and a plane of rotation has two dimensions", (unsigned long long)l->project);
-    if (l->project > 0 && l->mode != RS_LEARN_DENSE) return rs_fail(e, RS_USAGE, "--project goes with --mode dense");
-    if (o->search && (o->init != NULL || o->resume)) return rs_fail(e, RS_USAGE, "--mode search starts at random Hadamards: no --init, no --resume");
-    if ((o->save_every > 0 || o->resume) && o->checkpoint == NULL && o->cli.output == NULL) return rs_fail(e, RS_USAGE, "name a --checkpoint, since the output has no name");
-    if (!o->lr_given) l->rates.bases = l->adam ? 0.01 : l->mode == RS_LEARN_CHAIN ? 0.15 : 1.5;
-    if (!o->head_lr_given) l->rates.heads = l->rates.bases;
-    return rs_cli_one_stdin(3, (const char *const[]){o->model, o->text, o->init != NULL && strcmp(o->init, "walsh") != 0 ? o->init : NULL}, e);
-}
-
-// ---- the run
-
 struct run {
-    struct options *o;
+    const rs_learn_cli *o;
     rs_mapped *model, *init, *checkpoint;
     rs_network *network;
     rs_learn *learn;
@@ -185,11 +28,21 @@ struct run {
     char doing[80];
 };
 
+// SIGINT and SIGTERM save what was learned; a second one ends at once, as the guard of the outputs does it.
 static volatile sig_atomic_t interrupted;
+static struct sigaction before[2];
+
 static void on_signal(int number)
 {
     interrupted = number;
-    signal(number, SIG_DFL); // a second one ends at once
+    sigaction(number, &before[number == SIGTERM], NULL);
+}
+
+static void catch_signal(int number)
+{
+    struct sigaction *old = &before[number == SIGTERM], new = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    // A signal that the parent had us ignore (nohup) stays ignored.
+    if (sigaction(number, NULL, old) == 0 && old->sa_handler != SIG_IGN) sigaction(number, &new, NULL);
 }
 
 static bool stop(void *context)
@@ -202,6 +55,7 @@ static rs_status save(void *context, rs_error *e)
 {
     struct run *r = context;
     rs_out *out = NULL;
+    RS_TRY(rs_mapped_check(r->model, e));
     r->file = r->checkpoint_name;
     rs_status s = rs_out_open(&out, r->checkpoint_name, (rs_in *const[]){rs_mapped_in(r->model), r->init == NULL ? NULL : rs_mapped_in(r->init)}, 2, e);
     if (s == RS_OK) s = rs_learn_checkpoint(r->learn, &r->origin, out, e);
@@ -264,7 +118,7 @@ static rs_status search(struct run *r, rs_error *e)
 
 static rs_status learn(struct run *r, rs_error *e)
 {
-    struct options *o = r->o;
+    const rs_learn_cli *o = r->o;
     rs_progress_start(&r->progress, &o->cli, r->doing, o->search ? "seed" : "step", o->search ? (double)o->seeds : (double)o->learn.steps);
     rs_status s = o->search ? search(r, e) : rs_learn_run(r->learn, e);
     rs_progress_end(&r->progress);
@@ -273,44 +127,50 @@ static rs_status learn(struct run *r, rs_error *e)
         if (!o->cli.quiet) fprintf(stderr, "rs-learn: interrupted after step %llu of %llu; --resume goes on from %s\n", (unsigned long long)rs_learn_progress(r->learn)->step, (unsigned long long)o->learn.steps, r->checkpoint_name);
     }
     if (s != RS_OK && s != RS_E_VALUE) return s;
+    rs_error cut = {0};
+    if (rs_mapped_check(r->model, &cut) != RS_OK) { // what went wrong before that went wrong because of it
+        *e = cut;
+        return cut.status;
+    }
     double error = 0;
     rs_error later = {0};
     rs_status written = rs_learn_write(r->learn, &r->origin, r->out, &error, s == RS_OK ? e : &later);
     if (written == RS_E_WRITE && s == RS_OK) r->file = rs_cli_output(&o->cli);
     if (written == RS_OK && !o->cli.quiet) {
         const rs_learn_state *at = rs_learn_progress(r->learn);
-        if (o->learn.holdout > 0 && !o->search) fprintf(stderr, "rs-learn: best held-out loss %.4f after step %llu; ", at->best, (unsigned long long)at->best_step);
+        if (at->looked > 0) fprintf(stderr, "rs-learn: best held-out loss %.4f after step %llu; ", at->best, (unsigned long long)at->best_step);
         else fprintf(stderr, "rs-learn: ");
         fprintf(stderr, "max |R^T R - I| %.2g\n", error);
     }
     if (s == RS_E_VALUE && written == RS_OK) fprintf(stderr, "rs-learn: the best set before that is kept in %s\n", rs_cli_output(&o->cli));
+    else if (s == RS_E_VALUE) fprintf(stderr, "rs-learn: the best set before that cannot be written to %s: %s\n", rs_cli_output(&o->cli), later.text);
     return s != RS_OK ? s : written;
 }
 
 // Reads everything that is read, and opens everything that is written.
 static rs_status prepare(struct run *r, int32_t **ids, rs_rotation **from, rs_error *e)
 {
-    struct options *o = r->o;
+    const rs_learn_cli *o = r->o;
     size_t count;
-    const bool file = o->init != NULL && strcmp(o->init, "walsh") != 0;
     r->file = o->model;
     RS_TRY(rs_mapped_open(&r->model, o->model, e));
     RS_TRY(rs_network_open(&r->network, r->model, NULL, e));
+    for (size_t i = 0; i < rs_mapped_count(r->model); i++) // what is learned is to be fused into it
+        if (rs_fuse_accepts(rs_mapped_tensor(r->model, i), e) != RS_OK) return rs_error_prefix(e, RS_USAGE, "learn from the model as it was imported");
     r->origin.model = r->model;
     strcpy(r->origin.model_sum.fmt, "rsq");
     rs_mapped_digest(r->model, r->origin.model_sum.digest, NULL, &r->origin.model_sum.size);
     RS_TRY(rs_text_ids(r->model, o->text, o->cli.threads, ids, &count, &r->origin.text_sum, e));
     const rs_config *c = rs_network_config(r->network);
-    if (file) {
-        r->file = o->init;
-        RS_TRY(rs_mapped_open(&r->init, o->init, e));
+    if (o->start != NULL) {
+        r->file = o->start;
+        RS_TRY(rs_mapped_open(&r->init, o->start, e));
         RS_TRY(rs_rotation_from_file(from, r->init, e));
         strcpy(r->origin.start_sum.fmt, "rsq");
         rs_mapped_digest(r->init, r->origin.start_sum.digest, NULL, &r->origin.start_sum.size);
     } else RS_TRY(rs_rotation_seeded(from, c->L, c->d, c->h, o->learn.seed, e));
-    const rs_learn_calls calls = {.news = news, .stop = stop, .save = save, .save_every = (uint64_t)o->save_every, .context = r};
-    if (o->search && o->learn.holdout == 0) o->learn.holdout = 4;
-    RS_TRY(rs_learn_new(&r->learn, r->network, *ids, count, *from, o->init != NULL && !file, &o->learn, &calls, e));
+    const rs_learn_calls calls = {.news = news, .stop = stop, .save = save, .save_every = o->save_every, .context = r};
+    RS_TRY(rs_learn_new(&r->learn, r->network, *ids, count, *from, o->unsign, &o->learn, &calls, e));
     if (o->dry_run || o->cli.verbose > 0) say_needs(r);
     if (o->checkpoint != NULL) snprintf(r->checkpoint_name, sizeof r->checkpoint_name, "%s", o->checkpoint);
     else if (o->cli.output != NULL) snprintf(r->checkpoint_name, sizeof r->checkpoint_name, "%s.ckpt", o->cli.output);
@@ -321,7 +181,7 @@ static rs_status prepare(struct run *r, int32_t **ids, rs_rotation **from, rs_er
     }
     if (o->dry_run) return RS_OK;
     r->file = o->log;
-    if (o->log != NULL) RS_TRY(rs_learn_log_open(&r->log, o->log, o->resume, e));
+    if (o->log != NULL) RS_TRY(rs_learn_log_open(&r->log, o->log, o->resume, (const char *const[]){o->model, o->text, o->start, o->resume ? r->checkpoint_name : NULL}, 4, e));
     r->file = rs_cli_output(&o->cli);
     RS_TRY(rs_out_open(&r->out, o->cli.output, (rs_in *const[]){rs_mapped_in(r->model), r->init == NULL ? NULL : rs_mapped_in(r->init), r->checkpoint == NULL ? NULL : rs_mapped_in(r->checkpoint)}, 3, e));
     r->file = o->model;
@@ -336,8 +196,8 @@ static rs_status run(struct run *r, rs_error *e)
     rs_mapped_guard();
     rs_status s = prepare(r, &ids, &from, e);
     if (s == RS_OK && !r->o->dry_run) {
-        signal(SIGINT, on_signal);
-        signal(SIGTERM, on_signal);
+        catch_signal(SIGINT);
+        catch_signal(SIGTERM);
         s = learn(r, e);
     }
     rs_status closed = rs_learn_log_close(r->log, s == RS_OK ? e : NULL);
@@ -358,14 +218,13 @@ static rs_status run(struct run *r, rs_error *e)
 
 int main(int argc, char **argv)
 {
-    static struct options o = {.seeds = 16, .learn = {.mode = RS_LEARN_DENSE, .rank = 32, .S = 512, .batch = 1, .steps = 80, .holdout = 4, .eval_every = 20, .rates = {.chain = 3e-4}, .decay = RS_DECAY_LINEAR,
-                                                      .bits = {.a = {.bits = 4, .clip = 1}, .kv = {.bits = 4, .clip = 1}}, .ce = 1, .seed = 1}};
+    static rs_learn_cli o;
     static struct run r = {.o = &o, .doing = "learning"};
     rs_error e = {0};
     r.origin.argc = argc;
     r.origin.argv = argv;
     rs_cli_start();
-    rs_status s = parse(&o, argc, argv, &e);
+    rs_status s = rs_learn_cli_parse(&o, argc, argv, &e);
     if (s == RS_OK) s = run(&r, &e);
     if (s == RS_NO && interrupted != 0) return 128 + interrupted;
     return rs_cli_exit(&o.cli, s, r.file, &e);
