@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# The whole pipeline on the sample model: import, rotate, prove, pack, measure. Run by `make demo`; needs $B, the build folder.
+# The whole pipeline on the sample model: import, rotate, prove, learn, pack, measure. Run by `make demo`; needs $B, the build folder.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$B/bin:$PATH"
@@ -22,15 +22,28 @@ echo '--- proof: every byte, and that the rotated model computes what the origin
 run rs-verify $out/w4a4kv4.rsq
 run rs-verify $out/fused.rsq --against $out/model.rsq --text $text --tol 1e-4
 
-echo '--- what it is good for: perplexity on text that the model has not seen'
+echo '--- learning: one rotation for all layers (SpinQuant), one for each place (ReSpinQuant), cut to junctions of rank 32 that change nothing'
+learn="--text samples/text/calib.txt --length 256 --steps 100 --lr 0.15 --a-bits 3 --kv-bits 3 --holdout 12 --eval-every 25"
+run "rs-learn $out/model.rsq $learn --mode global -o $out/global.rsq"
+run "rs-learn $out/model.rsq $learn -o $out/dense.rsq"
+run "rs-fuse -q -R $out/global.rsq $out/model.rsq -o $out/spin.rsq"
+run "rs-fuse -q -R $out/dense.rsq $out/model.rsq | rs-residual -q -R $out/dense.rsq --rank 32 -o $out/respin.rsq"
+run rs-verify $out/respin.rsq --against $out/model.rsq --text $text --tol 1e-4
+
+echo '--- what it is good for: perplexity on text that the model has not seen, weights by GPTQ'
 rows=()
 fp=$(perplexity $out/model.rsq)
 for b in 4 3; do
-    rs-pack -q --w-bits $b --a-bits $b --kv-bits $b $out/model.rsq -o $out/rtn.rsq
-    rs-pack -q --w-bits $b --a-bits $b --kv-bits $b $out/fused.rsq -o $out/rotated.rsq
-    rows+=("$(printf '%-10s %12s %12s %12s' "W${b}A${b}KV${b}" "$fp" "$(perplexity $out/rtn.rsq)" "$(perplexity $out/rotated.rsq)")")
+    row=$(printf '%-10s %10.4f' "W${b}A${b}KV${b}" "$fp")
+    rs-pack -q --w-bits $b --a-bits $b --kv-bits $b $out/model.rsq -o $out/packed.rsq
+    row+=$(printf ' %10.4f' "$(perplexity $out/packed.rsq)")
+    for form in fused spin respin; do
+        rs-pack -q --gptq --text samples/text/calib.txt --samples 64 --ctx 256 --w-bits $b --a-bits $b --kv-bits $b $out/$form.rsq -o $out/packed.rsq
+        row+=$(printf ' %11.4f' "$(perplexity $out/packed.rsq)")
+    done
+    rows+=("$row")
 done
-printf '%-10s %12s %12s %12s\n' 'bits' 'full' 'RTN' 'rotated'
+printf '%-10s %10s %10s %11s %11s %11s\n' 'bits' 'full' 'RTN' 'QuaRot' 'SpinQuant' 'ReSpinQuant'
 printf '%s\n' "${rows[@]}"
 
 cat <<'TXT'
@@ -41,6 +54,7 @@ Next, your own model (a Hugging Face directory or a GGUF file of a Llama):
     set -euo pipefail
     rs-import --dry-run DIR-OR-FILE.gguf
     rs-import DIR-OR-FILE.gguf -o model.rsq
-    rs-fuse --seed 1 model.rsq | rs-pack --w-bits 4 --a-bits 4 --kv-bits 4 -o packed.rsq
+    rs-learn model.rsq --text calib.txt -o rot.rsq
+    rs-fuse -R rot.rsq model.rsq | rs-residual -R rot.rsq | rs-pack --gptq --text calib.txt --w-bits 4 --a-bits 4 --kv-bits 4 -o packed.rsq
     rs-verify packed.rsq && rs-eval packed.rsq --text some.txt
 TXT

@@ -168,14 +168,16 @@ static rs_status look(rs_learn *l, rs_error *e)
     return RS_OK;
 }
 
-// Says aloud, once for each time, that the running mean of the loss has stayed above its lowest.
+// Says aloud, once for each time, that the running mean of the loss has stayed above its lowest by more than the noise of single steps explains.
 static void watch(rs_learn *l, double loss)
 {
     rs_learn_state *a = &l->at;
-    a->smooth = a->step == 1 ? loss : a->smooth + (loss - a->smooth) / (a->step < SMOOTH ? (double)a->step : SMOOTH);
+    const double share = 1 / (a->step < SMOOTH ? (double)a->step : SMOOTH), off = loss - a->smooth;
+    if (a->step > 1) a->spread += share * (off * off - a->spread);
+    a->smooth = a->step == 1 ? loss : a->smooth + share * off;
     if (a->step < SMOOTH) return;
     if (a->smooth < a->lowest) a->lowest = a->smooth;
-    a->rising = a->smooth > RISEN * a->lowest ? a->rising + 1 : 0;
+    a->rising = a->smooth > RISEN * a->lowest && a->smooth > a->lowest + 3 * sqrt(a->spread / SMOOTH) ? a->rising + 1 : 0;
     if (a->rising == RISING) tell(l, &(rs_learn_news){.what = RS_LEARN_RISING, .loss = {.total = a->smooth}});
 }
 

@@ -53,7 +53,8 @@ typedef struct rs_learn rs_learn;
 typedef struct rs_learn_state {
     uint64_t step, best_step, looks_without;
     uint64_t looked, projected;  // 1 + the step of the last look, of the last projection; 0: none
-    double best, smooth, lowest; // smooth: running mean of the loss of steps
+    double best, smooth, lowest; // smooth: running mean of the loss of steps; lowest: the least that it has been
+    double spread;               // running mean of the squared distance of losses from smooth
     uint64_t rising;             // steps for which it has been well above its lowest
 } rs_learn_state;
 

@@ -50,8 +50,8 @@ static json_t *asked(const rs_learn_options *o, const rs_learn_origin *from)
 
 static json_t *state_json(const rs_learn_state *s, uint64_t count)
 {
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "step", whole(s->step), "best_step", whole(s->best_step), "looks_without", whole(s->looks_without), "looked", whole(s->looked), "projected", whole(s->projected), "rising",
-                     whole(s->rising), "best", real(s->best), "smooth", real(s->smooth), "lowest", real(s->lowest), "moves", whole(count));
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "step", whole(s->step), "best_step", whole(s->best_step), "looks_without", whole(s->looks_without), "looked", whole(s->looked), "projected", whole(s->projected), "rising",
+                     whole(s->rising), "best", real(s->best), "smooth", real(s->smooth), "lowest", real(s->lowest), "spread", real(s->spread), "moves", whole(count));
 }
 
 static uint64_t get_whole(const json_t *o, const char *key) { return (uint64_t)json_integer_value(json_object_get(o, key)); }
@@ -167,7 +167,7 @@ static rs_status read_state(rs_learn *l, const json_t *s, rs_error *e)
 {
     *rs_learn_progress(l) = (rs_learn_state){.step = get_whole(s, "step"), .best_step = get_whole(s, "best_step"), .looks_without = get_whole(s, "looks_without"), .looked = get_whole(s, "looked"),
                                              .projected = get_whole(s, "projected"),
-                                             .best = get_real(s, "best"), .smooth = get_real(s, "smooth"), .lowest = get_real(s, "lowest"), .rising = get_whole(s, "rising")};
+                                             .best = get_real(s, "best"), .smooth = get_real(s, "smooth"), .lowest = get_real(s, "lowest"), .spread = get_real(s, "spread"), .rising = get_whole(s, "rising")};
     *rs_learned_count(rs_learn_set(l)) = get_whole(s, "moves");
     if (rs_learn_progress(l)->step > rs_learn_asked(l)->steps) return rs_fail(e, RS_E_VALUE, "learn.json: step %llu of %llu", (unsigned long long)rs_learn_progress(l)->step, (unsigned long long)rs_learn_asked(l)->steps);
     return RS_OK;
