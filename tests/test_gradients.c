@@ -317,7 +317,8 @@ static void attention(size_t S, size_t n_q, size_t n_kv, size_t h, float size)
         k->attention_grad(S, n_q, n_kv, h, q, key, v, out, dout, got[0], got[1], got[2], work);
         for (int i = 0; i < 3; i++) {
             // one token: its weight is 1 whatever the score, so dq and dk are nothing but rounding, beside dv
-            const double most = largest(sizes[i], plain[S == 1 ? 2 : i]), far = apart(sizes[i], got[i], plain[i]);
+            const int beside = S == 1 ? 2 : i;
+            const double most = largest(sizes[beside], plain[beside]), far = apart(sizes[i], got[i], plain[i]);
             double worst = 0;
             for (size_t c = 0; c < looks[i]; c++)
                 worst = worse(worst, fabs(want[i][c] - (double)got[i][at[i][c]]));
