@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "transforms/calibration.h"
+
 struct rs_moments {
     uint64_t L, d;
     size_t windows;
@@ -72,20 +74,25 @@ static rs_status put(rs_moments *m, const rs_moments_options *o, double *sum, ui
     return RS_OK;
 }
 
-static rs_status collect(rs_moments *m, rs_network *n, const int32_t *ids, struct sums *s, float *x, rs_error *e)
+// Two halves of a layer for each window, as tokens times layers.
+static void tell(void *context, double passed)
+{
+    const rs_moments_options *o = context;
+    if (o->progress != NULL) o->progress(o->context, passed / 2 * (double)o->ctx);
+}
+
+static rs_status collect(rs_moments *m, rs_calibration *c, struct sums *s, rs_error *e)
 {
     const rs_moments_options *o = s->o;
-    for (size_t w = 0; w < m->windows; w++) RS_TRY(rs_network_embed(n, o->ctx, ids + w * o->ctx, x + w * o->ctx * s->d, e));
+    c->progress = tell;
+    c->context = (void *)(uintptr_t)o;
     for (uint64_t i = 0; i < m->L; i++) {
-        const rs_decoder_layer *layer;
-        RS_TRY(rs_network_load(n, i, &layer, e));
-        for (size_t w = 0; w < m->windows; w++) {
-            RS_TRY(rs_network_forward(n, o->ctx, x + w * o->ctx * s->d, tap, s, e));
-            if (o->progress != NULL) o->progress(o->context, (double)o->ctx * (double)(i * m->windows + w + 1));
-        }
+        rs_decoder_layer layer;
+        RS_TRY(rs_calibration_load(c, i, &layer, e));
+        RS_TRY(rs_calibration_pass(c, &layer, RS_HALF_BOTH, true, tap, s, e));
         for (int k = 0; k < 2; k++) RS_TRY(put(m, o, s->sum[k], 2 * i + (uint64_t)k, e));
     }
-    for (size_t w = 0; w < m->windows; w++) add(s, s->sum[0], x + w * o->ctx * s->d);
+    for (size_t w = 0; w < m->windows; w++) add(s, s->sum[0], c->x + w * o->ctx * s->d);
     return put(m, o, s->sum[0], 2 * m->L, e);
 }
 
@@ -102,14 +109,13 @@ rs_status rs_moments_new(rs_moments **out, rs_network *n, const int32_t *ids, si
     *m = (rs_moments){.L = c->L, .d = c->d, .windows = windows, .spool = tmpfile(), .C = calloc(d * d, sizeof(double))};
     struct sums s = {.o = o, .k = rs_network_kernels(n), .d = d, .eps = (float)c->norm_eps, .normed = malloc(o->ctx * d * sizeof(float)), .product = malloc(d * d * sizeof(float)),
                      .sum = {m->C, calloc(d * d, sizeof(double))}};
-    float *x = malloc(windows * o->ctx * d * sizeof *x);
+    rs_calibration walk = {0};
     rs_status status = RS_OK;
     if (m->spool == NULL) status = rs_fail(e, RS_E_WRITE, "no temporary file for the moments");
-    else if (m->C == NULL || s.sum[1] == NULL || s.normed == NULL || s.product == NULL || x == NULL) status = rs_fail(e, RS_E_NOMEM, "%zu windows of %zu tokens", windows, o->ctx);
-    rs_network_quantise(n, false);
-    if (status == RS_OK) status = collect(m, n, ids, &s, x, e);
-    rs_network_quantise(n, true);
-    free(x);
+    else if (m->C == NULL || s.sum[1] == NULL || s.normed == NULL || s.product == NULL) status = rs_fail(e, RS_E_NOMEM, "%zu windows of %zu tokens", windows, o->ctx);
+    if (status == RS_OK) status = rs_calibration_open(&walk, n, &(rs_calibration_text){.ids = ids, .count = count, .samples = windows, .ctx = o->ctx}, e);
+    if (status == RS_OK) status = collect(m, &walk, &s, e);
+    rs_calibration_close(&walk);
     free(s.normed);
     free(s.product);
     free(s.sum[1]);

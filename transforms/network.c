@@ -48,7 +48,6 @@ struct rs_network {
     float *norm_gamma;
     double *inv_freq;
     rs_decoder_layer layer;
-    bool plain;                   // no quantisers
     uint64_t loaded;              // layer whose weights are in memory, L = none
     float *buffer[W_COUNT];       // decoded weights, where the file cannot be used as it is
     float *junction[2][2];        // q and m, or t, of the two junctions
@@ -245,15 +244,9 @@ static rs_status load_junction(rs_network *n, uint64_t j, rs_junction *out, cons
     return RS_OK;
 }
 
-void rs_network_quantise(rs_network *n, bool on)
+static rs_quantizer quantizer(rs_act a)
 {
-    n->plain = !on;
-    n->loaded = n->c.L; // the next load sets them
-}
-
-static rs_quantizer quantizer(const rs_network *n, rs_act a)
-{
-    return (rs_quantizer){.bits = n->plain ? 16 : a.bits, .sym = a.sym, .clip = (float)a.clip, .group = (size_t)a.group};
+    return (rs_quantizer){.bits = a.bits, .sym = a.sym, .clip = (float)a.clip, .group = (size_t)a.group};
 }
 
 rs_status rs_network_load(rs_network *n, uint64_t i, const rs_decoder_layer **layer, rs_error *e)
@@ -274,9 +267,9 @@ rs_status rs_network_load(rs_network *n, uint64_t i, const rs_decoder_layer **la
         .norm_attn = p[W_NORM_ATTN], .norm_ffn = p[W_NORM_FFN],
         .wq = p[W_Q], .wk = p[W_K], .wv = p[W_V], .wo = p[W_O], .wgate = p[W_GATE], .wup = p[W_UP], .wdown = p[W_DOWN],
         .bq = p[B_Q], .bk = p[B_K], .bv = p[B_V], .bo = p[B_O], .bgate = p[B_GATE], .bup = p[B_UP], .bdown = p[B_DOWN],
-        .in_q = quantizer(n, rs_plan_act(plan, l, RS_ROLE_Q)), .in_k = quantizer(n, rs_plan_act(plan, l, RS_ROLE_K)), .in_v = quantizer(n, rs_plan_act(plan, l, RS_ROLE_V)),
-        .in_o = quantizer(n, rs_plan_act(plan, l, RS_ROLE_O)), .in_gate = quantizer(n, rs_plan_act(plan, l, RS_ROLE_GATE)),
-        .in_up = quantizer(n, rs_plan_act(plan, l, RS_ROLE_UP)), .in_down = quantizer(n, rs_plan_act(plan, l, RS_ROLE_DOWN)), .kv = quantizer(n, plan->kv),
+        .in_q = quantizer(rs_plan_act(plan, l, RS_ROLE_Q)), .in_k = quantizer(rs_plan_act(plan, l, RS_ROLE_K)), .in_v = quantizer(rs_plan_act(plan, l, RS_ROLE_V)),
+        .in_o = quantizer(rs_plan_act(plan, l, RS_ROLE_O)), .in_gate = quantizer(rs_plan_act(plan, l, RS_ROLE_GATE)),
+        .in_up = quantizer(rs_plan_act(plan, l, RS_ROLE_UP)), .in_down = quantizer(rs_plan_act(plan, l, RS_ROLE_DOWN)), .kv = quantizer(plan->kv),
     };
     RS_TRY(load_junction(n, 2 * i, &n->layer.attn, &n->in_use[W_COUNT], e));
     RS_TRY(load_junction(n, 2 * i + 1, &n->layer.ffn, &n->in_use[W_COUNT + 1], e));

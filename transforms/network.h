@@ -22,8 +22,6 @@ const rs_kernels *rs_network_kernels(const rs_network *n);
 RS_MUST_CHECK rs_status rs_network_embed(const rs_network *n, size_t S, const int32_t *ids, float *x, rs_error *e);
 // Loads layer i (weights as f32, decoded row by row or straight from the file); valid until the next load. E_TENSOR, E_NOMEM.
 RS_MUST_CHECK rs_status rs_network_load(rs_network *n, uint64_t i, const rs_decoder_layer **layer, rs_error *e);
-// Whether activations and KV are quantised as the plan says (when opened: yes) or not at all. The layer in memory is to be loaded anew.
-void rs_network_quantise(rs_network *n, bool on);
 // x [S, d] in place through the loaded layer, positions 0..S-1; tap and context as in kernels/decoder.h. E_VALUE if a quantiser met NaN or infinity, E_NOMEM.
 RS_MUST_CHECK rs_status rs_network_forward(rs_network *n, size_t S, float *x, rs_tap_fn *tap, void *context, rs_error *e);
 // The same through halves of a layer that the caller made of the loaded one: other weights, other quantisers.
