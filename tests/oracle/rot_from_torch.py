@@ -4,6 +4,7 @@
 
   rot_from_torch.py R.pt OUT.rsq [--model IMPORTED.rsq | --base HEX]
       R.pt holds a dict: bases, a list of 2L+1 matrices [d, d] with x' = x R; heads, a list of L matrices [h, h] or None. Equal bases make a global set.
+      The nearest orthogonal matrices are written.
       --model: the imported model that the set was learned from (its tensor digest becomes HEAD.base); --base: that digest itself
   rot_from_torch.py --random L,D,H OUT.rsq [--angle A] [--seed N] [--model ...]
       a random set instead: R_0 a random rotation, R_(j+1) = R_j Cayley(A_j) with random skew A_j of spectral size about A (default 0.4)
@@ -95,6 +96,14 @@ def random_set(layers, d, h, angle, seed):
     return bases, [rotation(h) for _ in range(layers)]
 
 
+def nearest(r):
+    """The nearest orthogonal matrix: learning in f32 drifts to a few 1e-5 in the elements of R^T R, to 1e-3 in its singular values: more than a file may hold."""
+    u, s, v = np.linalg.svd(r)
+    if not abs(s - 1).max() < 1e-2:
+        sys.exit("rot_from_torch.py: a matrix is not a rotation: singular values from %g to %g" % (s.min(), s.max()))
+    return u @ v
+
+
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("files", nargs="+")
@@ -114,7 +123,7 @@ def main():
     else:
         import torch
         r = torch.load(a.files[0], map_location="cpu")
-        bases, heads = [x.double().numpy() for x in r["bases"]], [x.double().numpy() for x in r["heads"] or []]
+        bases, heads = [nearest(x.double().numpy()) for x in r["bases"]], [nearest(x.double().numpy()) for x in r["heads"] or []]
     write(a.files[-1], bases, heads, base)
 
 
