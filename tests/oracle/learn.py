@@ -142,7 +142,8 @@ def distance(program_out, S, a, kv, ce, kl, rank, ids, dtype, fused):
 
 def case(S, a, kv, ce, kl, rank, tries=6):
     """A value that rounding puts on the other side of a boundary between two codes changes every code behind it, and a derivative is made of rounding errors: so some tries may differ as a whole."""
-    for dtype, fused in ((torch.float32, False), (torch.float64, True)):
+    # Where activations are not quantised the derivatives by the bases are zero, and what PyTorch has in f32 is the rounding of large terms that cancel.
+    for dtype, fused in ((torch.float32 if a < 16 else torch.float64, False), (torch.float64, True)):
         good, seen = 0, []
         for t in range(tries):
             ids = torch.randint(0, V, (S,), generator=torch.Generator().manual_seed(t))
