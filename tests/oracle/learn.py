@@ -140,7 +140,7 @@ def distance(program_out, S, a, kv, ce, kl, rank, ids, dtype, fused):
     return abs(n.item() / nll - 1), abs(g.item() - div) / max(g.item(), 1e-2) if kl else 0.0, *worst
 
 
-def case(S, a, kv, ce, kl, rank, tries=6):
+def case(S, a, kv, ce, kl, rank, tries=4):
     """A value that rounding puts on the other side of a boundary between two codes changes every code behind it, and a derivative is made of rounding errors: so some tries may differ as a whole."""
     # Where activations are not quantised the derivatives by the bases are zero, and what PyTorch has in f32 is the rounding of large terms that cancel.
     for dtype, fused in ((torch.float32 if a < 16 else torch.float64, False), (torch.float64, True)):
