@@ -103,7 +103,7 @@ part_data() {
     done
 }
 
-part_weights() { # W and A and KV at BITS, weights by GPTQ: 16 sequences of LENGTH tokens
+part_weights() { # W and A and KV at BITS, weights by GPTQ as respin_ref.py does it: 16 sequences from token SKIP on, the Hessians of a layer in one pass
     head_line "W${bits}A${bits}KV${bits}, GPTQ"
     learn dense1 --mode dense --seed 1
     learn global1 --mode global --seed 1
@@ -111,7 +111,7 @@ part_weights() { # W and A and KV at BITS, weights by GPTQ: 16 sequences of LENG
     for row in "SpinQuant:global1" "ReSpinQuant, full T:dense1" "paper, r = $rank:dense1 --rank $rank --paper" "exact chain, r = $rank:dense1 --rank $rank" "--project, r = $rank:project --rank $rank"; do
         local key="gptq ${row#*:}"
         # shellcheck disable=SC2086
-        [ -n "$(value "$key")" ] || printf '%s\t%s\n' "$key" "$(network ${row#*:} | rs-pack -q --gptq --text "$calib" --samples 16 --ctx "$length" --w-bits "$bits" --a-bits "$bits" --kv-bits "$bits" | perplexity)" >>"$results"
+        [ -n "$(value "$key")" ] || printf '%s\t%s\n' "$key" "$(network ${row#*:} | rs-pack -q --gptq --one-pass --text "$calib" --skip "${SKIP:-200000}" --samples 16 --ctx "$length" --w-bits "$bits" --a-bits "$bits" --kv-bits "$bits" | perplexity)" >>"$results"
         show "${row%%:*}" "$key" -
     done
 }
