@@ -10,7 +10,7 @@ export PATH="$B/bin:$PATH" LC_ALL=C
 : "${MODEL:?name a model: make paper MODEL=dir CALIB=text TEXT=text}" "${CALIB:?name a text to learn from}" "${TEXT:?name a text to measure on}"
 bits=${BITS:-4 3} rank=${RANK:-32} steps=${STEPS:-80} length=${LENGTH:-512} batch=${BATCH:-1} seed=${SEED:-1} samples=${SAMPLES:-16} ctx=${CTX:-1024}
 out=${OUT:-build/paper}
-all="fp rtn smoothquant gptq quarot spinquant spinquant-no-had respin-full respin-paper respin-exact respin-chain"
+all="fp rtn smoothquant gptq quarot spinquant spinquant-no-had respin-full respin-paper respin-exact respin-chain respin"
 names=${ROWS:-$all}
 learn_options=${LEARN:-}
 mkdir -p "$out"
@@ -19,9 +19,11 @@ perplexity() { rs-eval -q --json --ctx "$ctx" ${WINDOWS:+--windows "$WINDOWS"} -
 gptq() { rs-pack -q --gptq --text "$CALIB" --samples "$samples" --ctx "$length" --w-bits "$1" --a-bits "$1" --kv-bits "$1" "${@:2}"; }
 rtn() { rs-pack -q --w-bits "$1" --a-bits "$1" --kv-bits "$1" "${@:2}"; }
 learned() { # MODE BITS: a rotation set, learned once
-    local file=$out/$1.a$2.rsq
+    local file=$out/$1.a$2.rsq options=(--mode "$1" --rank "$rank")
+    [ "$1" = dense ] && options=(--mode dense --project 0)
+    [ "$1" = project ] && options=(--mode dense --project "$rank")
     # shellcheck disable=SC2086
-    [ -e "$file" ] || rs-learn "$out/model.rsq" --text "$CALIB" --mode "$1" --rank "$rank" --steps "$steps" --length "$length" --batch "$batch" --seed "$seed" --a-bits "$2" --kv-bits "$2" --log "$out/$1.a$2.jsonl" $learn_options -o "$file" >&2
+    [ -e "$file" ] || rs-learn "$out/model.rsq" --text "$CALIB" "${options[@]}" --steps "$steps" --length "$length" --batch "$batch" --seed "$seed" --a-bits "$2" --kv-bits "$2" --log "$out/$1.a$2.jsonl" $learn_options -o "$file" >&2
     echo "$file"
 }
 fused() { rs-fuse -q -R "$1" "${@:2}" "$out/model.rsq"; }
@@ -37,6 +39,7 @@ make_row() { # NAME BITS: the packed model on standard output
     spinquant-no-had) set=$(learned global "$2") && fused "$set" --no-online | gptq "$2" ;;
     respin-full) set=$(learned dense "$2") && fused "$set" | gptq "$2" ;;
     respin-paper) set=$(learned dense "$2") && fused "$set" | rs-residual -q -R "$set" --rank "$rank" --paper | gptq "$2" ;;
+    respin) set=$(learned project "$2") && fused "$set" | rs-residual -q -R "$set" --rank "$rank" | gptq "$2" ;;
     respin-exact) set=$(learned dense "$2") && fused "$set" | rs-residual -q -R "$set" --rank "$rank" | gptq "$2" ;;
     respin-chain) set=$(learned chain "$2") && fused "$set" | gptq "$2" ;;
     esac
@@ -71,6 +74,7 @@ title() {
     spinquant-no-had) echo 'SpinQuant, no online Hadamards' ;;
     respin-full) echo 'ReSpinQuant, full T' ;;
     respin-paper) echo "ReSpinQuant, paper, r = $rank" ;;
+    respin) echo "ReSpinQuant, respin's default, r = $rank" ;;
     respin-exact) echo "ReSpinQuant, exact chain, r = $rank" ;;
     respin-chain) echo "ReSpinQuant, learned as a chain, r = $rank" ;;
     esac

@@ -38,7 +38,7 @@ part_seeds() {
     head_line "W16A${bits}KV${bits}, $steps steps of $length tokens"
     for mode in dense global; do
         for s in 1 2 3; do
-            learn $mode$s --mode $mode --seed $s
+            learn $mode$s --mode $mode $([ $mode = dense ] && echo --project 0) --seed $s
             measure $mode$s $mode$s
             show "$mode, seed $s" $mode$s $mode$s
         done
@@ -48,7 +48,7 @@ part_seeds() {
 
 part_cut() {
     head_line "one dense set, junctions as they run"
-    learn dense1 --mode dense --seed 1
+    learn dense1 --mode dense --project 0 --seed 1
     measure dense1 dense1
     show "full T" dense1 dense1
     for r in "$rank" 8; do
@@ -76,7 +76,7 @@ part_recipes() { # equal steps in all; each ends at rank RANK, exactly
     local first=$((steps * 3 / 4)) rest
     rest=$((steps - first))
     head_line "ways to rank $rank in $steps steps (exact chain)"
-    learn dense1 --mode dense --seed 1
+    learn dense1 --mode dense --project 0 --seed 1
     measure "dense1 exact $rank" dense1 --rank "$rank"
     show "dense, then cut" "dense1 exact $rank" dense1
     learn project --mode dense --seed 1 --project "$rank"
@@ -85,7 +85,7 @@ part_recipes() { # equal steps in all; each ends at rank RANK, exactly
     learn project5 --mode dense --seed 1 --project "$rank" --lr 5
     measure "project5 exact" project5 --rank "$rank"
     show "dense with --project, --lr 5" "project5 exact" project5
-    learn "dense-$first" --mode dense --seed 1 --steps "$first"
+    learn "dense-$first" --mode dense --project 0 --seed 1 --steps "$first"
     [ -e "$out/cut.rsq" ] || rs-residual -q --rank "$rank" "$out/dense-$first.rsq" -o "$out/cut.rsq"
     learn refine --mode chain --rank "$rank" --init "$out/cut.rsq" --steps "$rest" --seed 2
     measure refine refine
@@ -105,7 +105,7 @@ part_data() {
 
 part_weights() { # W and A and KV at BITS, weights by GPTQ as respin_ref.py does it: 16 sequences from token SKIP on, the Hessians of a layer in one pass
     head_line "W${bits}A${bits}KV${bits}, GPTQ"
-    learn dense1 --mode dense --seed 1
+    learn dense1 --mode dense --project 0 --seed 1
     learn global1 --mode global --seed 1
     learn project --mode dense --seed 1 --project "$rank"
     for row in "SpinQuant:global1" "ReSpinQuant, full T:dense1" "paper, r = $rank:dense1 --rank $rank --paper" "exact chain, r = $rank:dense1 --rank $rank" "--project, r = $rank:project --rank $rank"; do
@@ -118,7 +118,7 @@ part_weights() { # W and A and KV at BITS, weights by GPTQ as respin_ref.py does
 
 part_subspace() {
     head_line "choice of the subspaces of one dense set (exact chain)"
-    learn dense1 --mode dense --seed 1
+    learn dense1 --mode dense --project 0 --seed 1
     for r in 8 "$rank"; do
         measure "dense1 exact $r" dense1 --rank "$r"
         measure "subspace weight $r" dense1 --rank "$r" --weight activations --text "$calib"

@@ -70,6 +70,7 @@ rs_status rs_learn_new(rs_learn **out, rs_network *n, const int32_t *ids, size_t
     *out = l;
     if (l == NULL) return rs_fail(e, RS_E_NOMEM, "learning");
     l->o = *o;
+    if (l->o.project > c->d) l->o.project = c->d - c->d % 2; // any rotation of the stream
     l->calls = *calls;
     l->ids = ids;
     l->at.best = l->at.lowest = HUGE_VAL;

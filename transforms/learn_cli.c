@@ -15,6 +15,7 @@ static const char usage_text[] =
     "                        dense: one for each place (ReSpinQuant; default); chain: R_0 and junctions of rank --rank\n"
     "  -r, --rank=R          rank of the junctions of a chain, even (default 32)\n"
     "      --project=R       dense: keep to what junctions of rank R can express, at each look and at the end\n"
+    "                        (default 32; 0: any)\n"
     "      --init=START      walsh: a Hadamard without random signs; or a rotation set to go on from\n"
     "                        (default: a randomised Hadamard by --seed)\n"
     "      --seed=N          start, order of sequences (default 1)\n"
@@ -77,7 +78,7 @@ static const struct entry {
     {"text", 0, NAME, AT(c.text), 0, 0, NULL},
     {"mode", 0, WORD, AT(mode), 0, 0, modes},
     {"rank", 'r', WHOLE, AT(c.learn.rank), 2, 1 << 24, NULL},
-    {"project", 0, WHOLE, AT(c.learn.project), 2, 1 << 24, NULL},
+    {"project", 0, WHOLE, AT(c.learn.project), 0, 1 << 24, NULL},
     {"init", 0, NAME, AT(init), 0, 0, NULL},
     {"seed", 0, WHOLE, AT(c.learn.seed), 0, INT64_MAX, NULL},
     {"seeds", 0, WHOLE, AT(c.seeds), 1, 1 << 20, NULL},
@@ -103,6 +104,7 @@ static const struct entry {
     {"dry-run", 0, FLAG, AT(c.dry_run), 0, 0, NULL},
 #undef AT
 };
+#define UNSAID UINT64_MAX
 enum { OPTIONS = sizeof table / sizeof table[0] };
 
 static rs_status operand(rs_learn_cli *c, const char *value, rs_error *e)
@@ -158,6 +160,7 @@ static void settle(struct parsed *p)
     l->kl = p->loss != CE;
     l->bits.a.bits = (unsigned)p->a_bits;
     l->bits.kv.bits = (unsigned)p->kv_bits;
+    if (l->project == UNSAID) l->project = l->mode == RS_LEARN_DENSE ? 32 : 0;
     if (l->rates.bases < 0) l->rates.bases = l->adam ? 0.01 : l->mode == RS_LEARN_CHAIN ? 0.15 : 1.5;
     if (l->rates.heads < 0) l->rates.heads = l->rates.bases;
     if (p->c.search && l->holdout == 0) l->holdout = 4;
@@ -166,7 +169,7 @@ static void settle(struct parsed *p)
 rs_status rs_learn_cli_parse(rs_learn_cli *c, int argc, char **argv, rs_error *e)
 {
     struct parsed p = {.a_bits = 4, .kv_bits = 4, .mode = RS_LEARN_DENSE, .decay = RS_DECAY_LINEAR,
-                       .c = {.seeds = 16, .learn = {.rank = 32, .S = 512, .batch = 1, .steps = 80, .holdout = 4, .eval_every = 20, .rates = {-1, -1, 3e-4}, .bits = {.a = {.clip = 1}, .kv = {.clip = 1}}, .seed = 1}}};
+                       .c = {.seeds = 16, .learn = {.rank = 32, .project = UNSAID, .S = 512, .batch = 1, .steps = 80, .holdout = 4, .eval_every = 20, .rates = {-1, -1, 3e-4}, .bits = {.a = {.clip = 1}, .kv = {.clip = 1}}, .seed = 1}}};
     rs_option own[OPTIONS];
     for (int i = 0; i < OPTIONS; i++) own[i] = (rs_option){table[i].name, table[i].letter, table[i].kind != FLAG, i + 1};
     rs_status s = rs_cli_parse(&p.c.cli, "rs-learn", usage_text, own, OPTIONS, argc, argv, option, &p, e);
