@@ -3,6 +3,7 @@
 #include "formats/cli.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <locale.h>
 #include <math.h>
 #include <sched.h>
@@ -359,9 +360,14 @@ static void test_progress(void)
         int status;
         waitpid(child, &status, 0);
         clock_gettime(CLOCK_MONOTONIC, &to);
-        fcntl(master, F_SETFL, O_NONBLOCK);
-        ssize_t n = read(master, err, sizeof err - 1);
-        err[n > 0 ? n : 0] = 0;
+        // What was written reaches the other side a little later: read until nothing has come for a while.
+        size_t got = 0;
+        while (got < sizeof err - 1 && poll(&(struct pollfd){.fd = master, .events = POLLIN}, 1, 300) > 0) {
+            ssize_t n = read(master, err + got, sizeof err - 1 - got);
+            if (n <= 0) break;
+            got += (size_t)n;
+        }
+        err[got] = 0;
         close(tty);
         int drawn = 0;
         for (const char *s = err; (s = strstr(s, "\rrs-test: learning ")) != NULL; s++) drawn++;
