@@ -9,28 +9,21 @@
 #ifndef RS_KERNELS_DECODER_GRAD_H
 #define RS_KERNELS_DECODER_GRAD_H
 
-#include "kernels/decoder.h"
+#include "kernels/decoder_folded.h"
 
-// Orthogonal matrices of one layer: bases at the inputs of attention and FFN [d,d], head rotation [h,h]. NULL: the identity.
-typedef struct rs_decoder_bases {
-    const float *attn, *ffn, *head;
-} rs_decoder_bases;
-
-// Where the gradients E of the matrices above are added up; NULL where the matrix is NULL or not learned.
-typedef struct rs_decoder_slopes {
-    float *attn, *ffn, *head;
-} rs_decoder_slopes;
-
-// How activations are quantised: inputs of the linear layers, and K and V. Groups must be 0 in a: rotations mix what a group would keep apart.
+// How inputs of the linear layers, K and V, and rows of weights are quantised. Groups must be 0 in a: rotations mix what a group would keep apart. w.bits of 0 or 16 leave weights as they are,
+// else the caller folds them (rs_decoder_fold).
 typedef struct rs_decoder_bits {
-    rs_quantizer a, kv;
+    rs_quantizer a, kv, w;
 } rs_decoder_bits;
 
 // Everything that a call needs beside the stream. layer's junctions and quantisers are not used; biases are.
+// folded (NULL: weights in full precision): the layer's weights, rounded in the same bases; then z^ meets them as it is, and what they write is turned back by the basis that they write in.
 typedef struct rs_decoder_learn {
     const rs_kernels *k;
     const rs_decoder_shape *shape; // r3 and r4 act where what they feed is quantised
     const rs_decoder_layer *layer;
+    const rs_decoder_folded *folded;
     rs_decoder_bases bases;
     rs_decoder_bits bits;
     size_t S;

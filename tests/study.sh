@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Questions about learning that take hours: make study MODEL= CALIB= TEXT= PARTS="..."; by default on the model and texts in $RS_SHARED or ../shared. Needs $B (build folder).
 # Parts: seeds (dense and global, three seeds), cut (one dense set: full, exact and paper at rank 32 and 8), chain (learned as a chain at three rates), recipes (equal steps: cut and refine, --project,
-# a larger step), data (1, 8, 80, 400 sequences), weights (GPTQ after the best of these, 4 and 3 bits), subspace (what --weight and --budget are worth).
+# a larger step), data (1, 8, 80, 400 sequences), weights (GPTQ after the best of these; BITS=3 goes with an OUT of its own), whole (the best of these and SpinQuant on all of
+# TEXT), subspace (what --weight and --budget are worth).
 # Variables: STEPS=80 LENGTH=512 CTX=1024 WINDOWS=12 RANK=32 BITS=4 OUT=build/study. Sets and results stay in OUT and are taken from there the next time; OUT/results.tsv holds every figure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -77,6 +78,8 @@ part_recipes() { # equal steps in all; each ends at rank RANK, exactly
     rest=$((steps - first))
     head_line "ways to rank $rank in $steps steps (exact chain)"
     learn dense1 --mode dense --project 0 --seed 1
+    measure dense1 dense1
+    show "dense, full T: not at rank $rank" dense1 dense1
     measure "dense1 exact $rank" dense1 --rank "$rank"
     show "dense, then cut" "dense1 exact $rank" dense1
     learn project --mode dense --seed 1 --project "$rank"
@@ -103,16 +106,33 @@ part_data() {
     done
 }
 
-part_weights() { # W and A and KV at BITS, weights by GPTQ as respin_ref.py does it: 16 sequences from token SKIP on, the Hessians of a layer in one pass
+gptq() { # KEY SET [RESIDUAL OPTION...]: packed by GPTQ as respin_ref.py does it: 16 sequences from token SKIP on, the Hessians of a layer in one pass; W and A and KV at BITS
+    local file="$out/packed ${*:2}.rsq"
+    [ -e "$file" ] || network "${@:2}" | rs-pack -q --gptq --one-pass --text "$calib" --skip "${SKIP:-200000}" --samples 16 --ctx "$length" --w-bits "$bits" --a-bits "$bits" --kv-bits "$bits" -o "$file"
+    [ -n "$(value "$1")" ] || printf '%s\t%s\n' "$1" "$(perplexity <"$file")" >>"$results"
+}
+
+part_weights() {
     head_line "W${bits}A${bits}KV${bits}, GPTQ"
-    learn dense1 --mode dense --project 0 --seed 1
     learn global1 --mode global --seed 1
     learn project --mode dense --seed 1 --project "$rank"
-    for row in "SpinQuant:global1" "ReSpinQuant, full T:dense1" "paper, r = $rank:dense1 --rank $rank --paper" "exact chain, r = $rank:dense1 --rank $rank" "--project, r = $rank:project --rank $rank"; do
-        local key="gptq ${row#*:}"
+    learn dense1 --mode dense --project 0 --seed 1
+    for row in "SpinQuant:global1" "--project, r = $rank:project --rank $rank" "paper, r = $rank:dense1 --rank $rank --paper" "exact chain, r = $rank:dense1 --rank $rank" "ReSpinQuant, full T:dense1"; do
         # shellcheck disable=SC2086
-        [ -n "$(value "$key")" ] || printf '%s\t%s\n' "$key" "$(network ${row#*:} | rs-pack -q --gptq --one-pass --text "$calib" --skip "${SKIP:-200000}" --samples 16 --ctx "$length" --w-bits "$bits" --a-bits "$bits" --kv-bits "$bits" | perplexity)" >>"$results"
-        show "${row%%:*}" "$key" -
+        gptq "gptq ${row#*:}" ${row#*:}
+        show "${row%%:*}" "gptq ${row#*:}" -
+    done
+}
+
+part_whole() {
+    head_line "W${bits}A${bits}KV${bits}, GPTQ, all of the text"
+    learn global1 --mode global --seed 1
+    learn project --mode dense --seed 1 --project "$rank"
+    local windows=0
+    for row in "SpinQuant:global1" "ReSpinQuant, --project, r = $rank:project --rank $rank"; do
+        # shellcheck disable=SC2086
+        gptq "whole ${row#*:}" ${row#*:}
+        show "${row%%:*}" "whole ${row#*:}" -
     done
 }
 
@@ -131,4 +151,4 @@ part_subspace() {
     done
 }
 
-for p in ${*:-${PARTS:-seeds cut chain recipes data weights subspace}}; do "part_$p"; done
+for p in ${*:-${PARTS:-seeds cut chain recipes data weights whole subspace}}; do "part_$p"; done

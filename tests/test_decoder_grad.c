@@ -48,16 +48,17 @@ static float *noise(size_t n, float size)
 
 // ---- cases
 
-enum { BIAS = 1, NORM = 2, R3 = 4, R4 = 8, BASES = 16, HEAD = 32, A4 = 64, KV4 = 128, SYM = 256, CLIP = 512 };
+enum { BIAS = 1, NORM = 2, R3 = 4, R4 = 8, BASES = 16, HEAD = 32, A4 = 64, KV4 = 128, SYM = 256, CLIP = 512, W4 = 1024 };
 
 // Where rotations and the stream stand, in fp64; rotations are the identity where the layer has none.
 struct point {
-    double *x, *attn, *ffn, *head;
+    double *x, *attn, *ffn, *head, *next;
 };
 
 // What rounding adds at each quantiser.
 struct deltas {
     double *attn, *k, *v, *o, *ffn, *down;
+    double *weight[7]; // q, k, v, o, gate, up, down
 };
 
 struct layer {
@@ -65,6 +66,7 @@ struct layer {
     rs_decoder_layer l;
     rs_hadamard *r3, *r4;
     rs_decoder_learn learn;
+    rs_quantizer w;
     size_t S;
     float *cos, *sin, *x, *c; // c [S, d]: the loss is sum(c . output)
     struct point at;
@@ -117,13 +119,17 @@ static void build(struct layer *a, struct size z, unsigned with, uint32_t which)
     rs_rope_tables(S, 3, h, freq, a->cos, a->sin);
     a->x = noise(S * d, 1);
     a->c = noise(S * d, 1);
-    a->at = (struct point){doubles(S * d), doubles(d * d), doubles(d * d), doubles(h * h)};
-    a->t = (struct deltas){doubles(S * d), doubles(S * nkv), doubles(S * nkv), doubles(S * nq), doubles(S * d), doubles(S * f)};
+    a->at = (struct point){doubles(S * d), doubles(d * d), doubles(d * d), doubles(h * h), doubles(d * d)};
+    a->t = (struct deltas){doubles(S * d), doubles(S * nkv), doubles(S * nkv), doubles(S * nq), doubles(S * d), doubles(S * f), {0}};
+    a->w = (rs_quantizer){.bits = with & W4 ? 4 : 16, .sym = true, .clip = with & CLIP ? 0.85f : 1};
+    for (int i = 0; with & W4 && i < 7; i++)
+        a->t.weight[i] = doubles(d * (nq + f));
     for (size_t i = 0; i < S * d; i++)
         a->at.x[i] = (double)a->x[i];
-    a->learn = (rs_decoder_learn){.shape = &a->shape, .layer = l, .bits = {in, l->kv}, .S = S, .cos = a->cos, .sin = a->sin};
+    a->learn = (rs_decoder_learn){.shape = &a->shape, .layer = l, .bits = {in, l->kv, a->w}, .S = S, .cos = a->cos, .sin = a->sin};
     a->learn.bases.attn = rotation(d, which * 3, with & BASES, a->at.attn);
     a->learn.bases.ffn = rotation(d, which * 3 + 1, with & BASES, a->at.ffn);
+    a->learn.bases.next = rotation(d, which * 3 + 500, with & BASES && with & W4, a->at.next);
     a->learn.bases.head = rotation(h, which * 3 + 2, with & HEAD, a->at.head);
 }
 
@@ -136,7 +142,7 @@ static void drop(struct layer *a)
 
 // ---- the network in fp64; what it takes is free again at its next run
 
-static double arena[1 << 16];
+static double arena[1 << 18];
 static size_t used;
 static double *temporary(size_t n)
 {
@@ -147,14 +153,14 @@ static double *temporary(size_t n)
 }
 
 // x [rows, in] w^T, w [out, in]
-static double *linear(size_t rows, size_t in, size_t out, const double *x, const float *w, const float *bias)
+static double *linear(size_t rows, size_t in, size_t out, const double *x, const double *w, const float *bias)
 {
     double *y = temporary(rows * out);
     for (size_t s = 0; s < rows; s++)
         for (size_t o = 0; o < out; o++) {
             double sum = bias != NULL ? (double)bias[o] : 0;
             for (size_t i = 0; i < in; i++)
-                sum += x[s * in + i] * (double)w[o * in + i];
+                sum += x[s * in + i] * w[o * in + i];
             y[s * out + o] = sum;
         }
     return y;
@@ -249,16 +255,43 @@ static double *attended(const rs_decoder_shape *p, size_t S, const double *q, co
     return o;
 }
 
-// Q(norm(x) R) R^T gamma
-static double *reads(const struct layer *a, const double *x, const double *R, const float *gamma, double *delta, bool frozen)
+// The weight i [out, in] by which the network multiplies: W diag(gamma), or where weights are rounded B Q(B^T W diag(gamma) A) A^T, with blocks A [in_n, in_n] (and r4), B [out_n, out_n].
+static double *weight(struct layer *a, int i, size_t out, size_t in, const float *W, const float *gamma, const double *A, size_t in_n, const rs_hadamard *r4, const double *B, size_t out_n, bool frozen)
+{
+    double *w = temporary(out * in);
+    for (size_t j = 0; j < out * in; j++)
+        w[j] = (double)W[j] * (gamma != NULL ? (double)gamma[j % in] : 1);
+    if (a->w.bits == 16)
+        return w;
+    if (A != NULL)
+        w = turned(out * in / in_n, in_n, w, A, false);
+    if (r4 != NULL)
+        w = hadamard(out, r4, w, false);
+    for (int back = 0; back < 2; back++) {
+        double *y = temporary(out * in);
+        for (size_t o = 0; o < out; o++)
+            for (size_t j = 0; j < in; j++) {
+                const size_t from = B != NULL ? o / out_n * out_n : o, n = B != NULL ? out_n : 1;
+                y[o * in + j] = 0;
+                for (size_t p = 0; p < n; p++)
+                    y[o * in + j] += (B == NULL ? 1 : back ? B[o % out_n * out_n + p] : B[p * out_n + o % out_n]) * w[(from + p) * in + j];
+            }
+        w = y;
+        if (!back)
+            quantise(&a->w, out, in, w, a->t.weight[i], frozen);
+    }
+    if (r4 != NULL)
+        w = hadamard(out, r4, w, true);
+    return A != NULL ? turned(out * in / in_n, in_n, w, A, true) : w;
+}
+
+// Q(norm(x) R) R^T
+static double *reads(const struct layer *a, const double *x, const double *R, double *delta, bool frozen)
 {
     const size_t S = a->S, d = a->shape.d;
     double *z = turned(S, d, normed(S, d, x, (double)a->shape.eps), R, false);
     quantise(&a->l.in_q, S, d, z, delta, frozen);
-    double *y = turned(S, d, z, R, true);
-    for (size_t i = 0; gamma != NULL && i < S * d; i++)
-        y[i] *= (double)gamma[i % d];
-    return y;
+    return turned(S, d, z, R, true);
 }
 
 // The output [S, d]; frozen: with the deltas of the last run that was not.
@@ -268,9 +301,13 @@ static double *network(struct layer *a, bool frozen)
     const rs_decoder_layer *l = &a->l;
     const size_t S = a->S, nq = p->n_q * p->h, nkv = p->n_kv * p->h;
     used = 0;
-    const double *y = reads(a, a->at.x, a->at.attn, l->norm_attn, a->t.attn, frozen);
-    double *q = linear(S, p->d, nq, y, l->wq, l->bq), *k = linear(S, p->d, nkv, y, l->wk, l->bk);
-    double *v = turned(S * p->n_kv, p->h, linear(S, p->d, nkv, y, l->wv, l->bv), a->at.head, false);
+    const struct point *t = &a->at;
+    const double *y = reads(a, t->x, t->attn, a->t.attn, frozen), *wq = weight(a, 0, nq, p->d, l->wq, l->norm_attn, t->attn, p->d, NULL, NULL, 1, frozen),
+                 *wk = weight(a, 1, nkv, p->d, l->wk, l->norm_attn, t->attn, p->d, NULL, NULL, 1, frozen), *wv = weight(a, 2, nkv, p->d, l->wv, l->norm_attn, t->attn, p->d, NULL, t->head, p->h, frozen),
+                 *wo = weight(a, 3, p->d, nq, l->wo, NULL, t->head, p->h, NULL, t->ffn, p->d, frozen), *wgate = weight(a, 4, p->f, p->d, l->wgate, l->norm_ffn, t->ffn, p->d, NULL, NULL, 1, frozen),
+                 *wup = weight(a, 5, p->f, p->d, l->wup, l->norm_ffn, t->ffn, p->d, NULL, NULL, 1, frozen), *wdown = weight(a, 6, p->d, p->f, l->wdown, NULL, NULL, 1, p->r4, t->next, p->d, frozen);
+    double *q = linear(S, p->d, nq, y, wq, l->bq), *k = linear(S, p->d, nkv, y, wk, l->bk);
+    double *v = turned(S * p->n_kv, p->h, linear(S, p->d, nkv, y, wv, l->bv), t->head, false);
     roped(S, p->n_q, p->h, q, a->cos, a->sin);
     roped(S, p->n_kv, p->h, k, a->cos, a->sin);
     if (p->r3 != NULL) {
@@ -281,11 +318,11 @@ static double *network(struct layer *a, bool frozen)
     quantise(&l->kv, S * p->n_kv, p->h, v, a->t.v, frozen);
     double *o = attended(p, S, q, k, v);
     quantise(&l->in_o, S, nq, o, a->t.o, frozen);
-    double *x = linear(S, nq, p->d, turned(S * p->n_q, p->h, o, a->at.head, true), l->wo, l->bo);
+    double *x = linear(S, nq, p->d, turned(S * p->n_q, p->h, o, a->at.head, true), wo, l->bo);
     for (size_t i = 0; i < S * p->d; i++)
         x[i] += a->at.x[i];
-    y = reads(a, x, a->at.ffn, l->norm_ffn, a->t.ffn, frozen);
-    double *gate = linear(S, p->d, p->f, y, l->wgate, l->bgate), *up = linear(S, p->d, p->f, y, l->wup, l->bup);
+    y = reads(a, x, a->at.ffn, a->t.ffn, frozen);
+    double *gate = linear(S, p->d, p->f, y, wgate, l->bgate), *up = linear(S, p->d, p->f, y, wup, l->bup);
     for (size_t i = 0; i < S * p->f; i++)
         gate[i] *= up[i] / (1 + exp(-gate[i]));
     if (p->r4 != NULL)
@@ -293,7 +330,7 @@ static double *network(struct layer *a, bool frozen)
     quantise(&l->in_down, S, p->f, gate, a->t.down, frozen);
     if (p->r4 != NULL)
         gate = hadamard(S, p->r4, gate, true);
-    y = linear(S, p->f, p->d, gate, l->wdown, l->bdown);
+    y = linear(S, p->f, p->d, gate, wdown, l->bdown);
     for (size_t i = 0; i < S * p->d; i++)
         x[i] += y[i];
     return x;
@@ -403,6 +440,15 @@ static void fuse(const struct layer *a, rs_decoder_layer *f)
             wdown[i] = (float)w[i];
         f->wdown = wdown;
     }
+    if (a->w.bits < 16) {
+        const struct {
+            const float *w;
+            size_t rows, n;
+        } list[] = {{f->wq, nq, d}, {f->wk, nkv, d}, {f->wv, nkv, d}, {f->wo, d, nq}, {f->wgate, p->f, d}, {f->wup, p->f, d}, {product(d, p->f, d, a->at.next, widened(d * p->f, f->wdown), true), d, p->f}};
+        for (size_t i = 0; i < sizeof list / sizeof list[0]; i++)
+            rs_kernels_reference()->fake_quant(&a->w, list[i].rows, list[i].n, (float *)list[i].w, list[i].n);
+        f->wdown = product(d, p->f, d, a->at.next, widened(d * p->f, list[6].w), false); // and back
+    }
     float *back = take(d * d * sizeof *back);
     for (size_t i = 0; i < d * d; i++)
         back[i] = (float)a->at.ffn[i % d * d + i / d];
@@ -413,9 +459,9 @@ static void fuse(const struct layer *a, rs_decoder_layer *f)
 // ---- one run of the code under test
 
 struct run {
-    float *out, *dx, *attn, *ffn, *head; // slopes only where there is a rotation
-    float *kept, *scratch;
-    size_t kept_bytes, scratch_bytes;
+    float *out, *dx, *attn, *ffn, *head, *next; // slopes only where there is a rotation
+    float *kept, *scratch, *folded;
+    size_t kept_bytes, scratch_bytes, folded_bytes;
 };
 
 enum { GUARD = 64 };
@@ -427,6 +473,9 @@ static void prepare(const struct layer *a, struct run *r)
     r->attn = a->learn.bases.attn != NULL ? take(d * d * sizeof(float)) : NULL;
     r->ffn = a->learn.bases.ffn != NULL ? take(d * d * sizeof(float)) : NULL;
     r->head = a->learn.bases.head != NULL ? take(h * h * sizeof(float)) : NULL;
+    r->next = a->learn.bases.next != NULL ? take(d * d * sizeof(float)) : NULL;
+    r->folded_bytes = rs_decoder_folded_size(&a->shape) * sizeof(float);
+    r->folded = take(r->folded_bytes + GUARD);
     r->kept_bytes = rs_decoder_learn_kept(&a->shape, a->S) * sizeof(float);
     r->scratch_bytes = rs_decoder_learn_scratch(&a->shape, a->S) * sizeof(float);
     r->kept = take(r->kept_bytes + GUARD);
@@ -442,20 +491,34 @@ static bool untouched(const void *end)
     return same == GUARD;
 }
 
+static size_t fold(const struct layer *a, const rs_kernels *k, struct run *r, rs_decoder_learn *l, rs_decoder_folded *folded)
+{
+    *l = a->learn;
+    l->k = k;
+    if (a->w.bits == 16)
+        return 0;
+    memset(r->folded, 0xff, r->folded_bytes + GUARD);
+    const size_t bad = rs_decoder_fold(folded, k, &a->shape, &a->l, &a->learn.bases, &a->w, r->folded);
+    l->folded = folded;
+    return bad;
+}
+
 static size_t forward(const struct layer *a, const rs_kernels *k, struct run *r)
 {
-    rs_decoder_learn l = a->learn;
-    l.k = k;
+    rs_decoder_learn l;
+    rs_decoder_folded folded;
+    const size_t bad = fold(a, k, r, &l, &folded);
     memset(r->kept, 0xff, r->kept_bytes + GUARD); // NaN everywhere
     memset(r->scratch, 0xff, r->scratch_bytes + GUARD);
     memcpy(r->out, a->x, a->S * a->shape.d * sizeof *r->out);
-    return rs_decoder_learn_forward(&l, r->out, r->kept, r->scratch);
+    return bad + rs_decoder_learn_forward(&l, r->out, r->kept, r->scratch);
 }
 
 static void backward(const struct layer *a, const rs_kernels *k, struct run *r, rs_decoder_slopes slopes)
 {
-    rs_decoder_learn l = a->learn;
-    l.k = k;
+    rs_decoder_learn l;
+    rs_decoder_folded folded;
+    fold(a, k, r, &l, &folded);
     memset(r->scratch, 0xff, r->scratch_bytes + GUARD);
     memcpy(r->dx, a->c, a->S * a->shape.d * sizeof *r->dx);
     rs_decoder_learn_backward(&l, a->x, r->kept, r->dx, slopes, r->scratch);
@@ -471,8 +534,10 @@ static void both(const struct layer *a, const rs_kernels *k, struct run *r)
         memset(r->ffn, 0, d * d * sizeof *r->ffn);
     if (r->head != NULL)
         memset(r->head, 0, h * h * sizeof *r->head);
-    backward(a, k, r, (rs_decoder_slopes){r->attn, r->ffn, r->head});
-    CHECKF(bad == 0 && untouched((char *)r->kept + r->kept_bytes) && untouched((char *)r->scratch + r->scratch_bytes), "%s: %zu bad rows, or memory beyond the end was written", k->name, bad);
+    if (r->next != NULL)
+        memset(r->next, 0, d * d * sizeof *r->next);
+    backward(a, k, r, (rs_decoder_slopes){r->attn, r->ffn, r->head, r->next});
+    CHECKF(bad == 0 && (a->w.bits == 16 || untouched((char *)r->folded + r->folded_bytes)) && untouched((char *)r->kept + r->kept_bytes) && untouched((char *)r->scratch + r->scratch_bytes), "%s: %zu bad rows, or memory beyond the end was written", k->name, bad);
 }
 
 static bool same(size_t n, const float *a, const float *b)
@@ -525,13 +590,13 @@ static bool zeros(size_t n, const float *x)
 }
 
 // One table on one layer: distances of the output from the fused layer, of dx and of the three slopes from the differences.
-enum measure { FORWARD, DX, ATTN, FFN, HEADS, MEASURES };
-static const char *const measured[] = {"forward", "dx", "attention basis", "FFN basis", "head rotation"};
+enum measure { FORWARD, DX, ATTN, FFN, HEADS, NEXT, MEASURES };
+static const char *const measured[] = {"forward", "dx", "attention basis", "FFN basis", "head rotation", "basis behind"};
 
-static void one_table(struct layer *a, const rs_decoder_layer *fused, const rs_kernels *k, unsigned with, const double *dx, const struct turns turns[3], double off[MEASURES])
+static void one_table(struct layer *a, const rs_decoder_layer *fused, const rs_kernels *k, unsigned with, const double *dx, const struct turns turns[4], double off[MEASURES])
 {
     const size_t d = a->shape.d, h = a->shape.h, n = a->S * d, step = n / LOOKS + 1;
-    const bool in = with & A4, any = with & (A4 | KV4);
+    const bool in = with & (A4 | W4), any = with & (A4 | KV4 | W4);
     struct run r, other;
     prepare(a, &r);
     prepare(a, &other);
@@ -540,7 +605,7 @@ static void one_table(struct layer *a, const rs_decoder_layer *fused, const rs_k
     rs_threads_set(3);
     both(a, k, &other);
     rs_threads_set(1);
-    CHECKF(same(n, r.out, other.out) && same(n, r.dx, other.dx) && same(d * d, r.attn, other.attn) && same(d * d, r.ffn, other.ffn) && same(h * h, r.head, other.head), "%s: threads change the result, with %u",
+    CHECKF(same(n, r.out, other.out) && same(n, r.dx, other.dx) && same(d * d, r.attn, other.attn) && same(d * d, r.ffn, other.ffn) && same(h * h, r.head, other.head) && same(d * d, r.next, other.next), "%s: threads change the result, with %u",
            k->name, with);
     // computed again, the same bits: what is kept, too
     forward(a, k, &other);
@@ -579,14 +644,15 @@ static void one_table(struct layer *a, const rs_decoder_layer *fused, const rs_k
     off[ATTN] = in && r.attn != NULL ? turns_off(d, r.attn, &turns[0]) : 0;
     off[FFN] = in && r.ffn != NULL ? turns_off(d, r.ffn, &turns[1]) : 0;
     off[HEADS] = any && r.head != NULL ? turns_off(h, r.head, &turns[2]) : 0;
+    off[NEXT] = r.next != NULL ? turns_off(d, r.next, &turns[3]) : 0;
 }
 
 static void compare(struct size z, unsigned with)
 {
-    static struct turns turns[3];
-    const bool any = with & (A4 | KV4);
+    static struct turns turns[4];
+    const bool any = with & (A4 | KV4 | W4);
     size_t differ[TABLES][MEASURES] = {0};
-    double worst[TABLES][MEASURES] = {0}, bounds[MEASURES] = {forward_bound, dx_bound, slope_bound, slope_bound, slope_bound};
+    double worst[TABLES][MEASURES] = {0}, bounds[MEASURES] = {forward_bound, dx_bound, slope_bound, slope_bound, slope_bound, slope_bound};
     const uint32_t seeds = any ? SEEDS : 2;
     for (uint32_t which = 1; which <= seeds; which++) {
         struct layer a;
@@ -600,10 +666,12 @@ static void compare(struct size z, unsigned with)
         network(&a, false);
         for (size_t i = 0; i < n; i += n / LOOKS + 1)
             dx[i] = difference(&a, 1, &a.at.x[i], (double[]){1});
-        if (with & BASES && with & A4) {
+        if (with & BASES && with & (A4 | W4)) {
             turn(&a, z.d, a.at.attn, &turns[0]);
             turn(&a, z.d, a.at.ffn, &turns[1]);
         }
+        if (with & BASES && with & W4)
+            turn(&a, z.d, a.at.next, &turns[3]);
         if (with & HEAD && any)
             turn(&a, z.h, a.at.head, &turns[2]);
         for (size_t t = 0; rs_table_at(t) != NULL; t++) {
@@ -630,18 +698,18 @@ static void adds(void)
 {
     struct layer a;
     struct run once, twice;
-    build(&a, (struct size){5, 32, 48, 8, 4, 2}, BASES | HEAD | A4 | KV4, 3);
+    build(&a, (struct size){5, 32, 48, 8, 4, 2}, BASES | HEAD | A4 | KV4 | W4, 3);
     prepare(&a, &once);
     prepare(&a, &twice);
     const rs_kernels *k = rs_kernels_cpu();
     both(&a, k, &once);
     both(&a, k, &twice);
     forward(&a, k, &twice);
-    backward(&a, k, &twice, (rs_decoder_slopes){twice.attn, twice.ffn, twice.head});
+    backward(&a, k, &twice, (rs_decoder_slopes){twice.attn, twice.ffn, twice.head, twice.next});
     double *want = doubles(32 * 32);
-    float *const pairs[3][2] = {{once.attn, twice.attn}, {once.ffn, twice.ffn}, {once.head, twice.head}};
-    for (int i = 0; i < 3; i++) {
-        const size_t n = i < 2 ? 32 * 32 : 8 * 8;
+    float *const pairs[4][2] = {{once.attn, twice.attn}, {once.ffn, twice.ffn}, {once.head, twice.head}, {once.next, twice.next}};
+    for (int i = 0; i < 4; i++) {
+        const size_t n = i != 2 ? 32 * 32 : 8 * 8;
         for (size_t j = 0; j < n; j++)
             want[j] = 2 * (double)pairs[i][0][j];
         CHECKF(!zeros(n, pairs[i][0]) && distance(n, pairs[i][1], want) < 1e-6, "slopes %d of two runs add up wrongly: %g", i, distance(n, pairs[i][1], want));
@@ -668,12 +736,14 @@ static void bad_rows(void)
 int main(void)
 {
     static const unsigned with[] = {0, BIAS | NORM | R3 | R4 | BASES | HEAD, A4 | KV4, NORM | R3 | R4 | A4 | KV4, BASES | A4, BIAS | HEAD | KV4, BIAS | NORM | R3 | R4 | BASES | HEAD | A4 | KV4,
-                                    NORM | BASES | HEAD | A4 | KV4 | SYM, BIAS | NORM | R3 | R4 | BASES | HEAD | A4 | KV4 | CLIP};
+                                    NORM | BASES | HEAD | A4 | KV4 | SYM, BIAS | NORM | R3 | R4 | BASES | HEAD | A4 | KV4 | CLIP,
+                                    W4, BASES | HEAD | W4, BIAS | NORM | R3 | R4 | BASES | HEAD | W4, BIAS | NORM | R3 | R4 | BASES | HEAD | A4 | KV4 | W4, NORM | R4 | BASES | A4 | KV4 | CLIP | W4, HEAD | KV4 | W4};
     for (size_t i = 0; i < sizeof with / sizeof *with; i++)
         compare((struct size){5, 32, 48, 8, 4, 2}, with[i]);
     compare((struct size){1, 32, 48, 8, 4, 2}, BIAS | NORM | R3 | R4 | BASES | HEAD | A4 | KV4);
     compare((struct size){20, 32, 48, 8, 4, 1}, NORM | R3 | R4 | BASES | HEAD | A4 | KV4);
     compare((struct size){7, 24, 20, 12, 6, 2}, BIAS | NORM | R3 | R4 | BASES | HEAD | A4 | KV4); // heads wider than the stream
+    compare((struct size){7, 24, 20, 12, 6, 2}, BIAS | NORM | R3 | R4 | BASES | HEAD | A4 | KV4 | W4);
     adds();
     bad_rows();
     return check_report();

@@ -147,7 +147,7 @@ static void refusals(void)
         const char *name;
         rs_learn_options o;
     } with[] = {{"mode", o}, {"rank", o}, {"optimizer", o}, {"length", o}, {"batch", o}, {"steps", o}, {"sequences", o}, {"holdout", o}, {"eval-every", o}, {"patience", o}, {"lr", o}, {"head-lr", o}, {"chain-lr", o},
-                {"decay", o}, {"a-bits", o}, {"kv-bits", o}, {"loss: cross-entropy", o}, {"loss: KL", o}, {"seed", o}};
+                {"decay", o}, {"a-bits", o}, {"kv-bits", o}, {"w-bits", o}, {"loss: cross-entropy", o}, {"loss: KL", o}, {"seed", o}};
     with[0].o.mode = RS_LEARN_DENSE;
     with[1].o.rank = 6;
     with[2].o.adam = false;
@@ -164,9 +164,10 @@ static void refusals(void)
     with[13].o.decay = RS_DECAY_COSINE;
     with[14].o.bits.a.bits = 5;
     with[15].o.bits.kv.bits = 5;
-    with[16].o.ce = 0.5;
-    with[17].o.kl = 2;
-    with[18].o.seed = 2;
+    with[16].o.bits.w.bits = 5;
+    with[17].o.ce = 0.5;
+    with[18].o.kl = 2;
+    with[19].o.seed = 2;
     for (size_t i = 0; i < sizeof with / sizeof with[0]; i++) {
         char said[64];
         snprintf(said, sizeof said, "made with another %s", with[i].name);

@@ -183,7 +183,7 @@ static void losses(void)
 static uint64_t weights_of_layer(const tiny_spec *s) { return s->d * s->h * (2 * s->n_q + 2 * s->n_kv) + 3 * s->d * s->f; }
 
 // Whatever the memory and the threads: the same bits.
-static void memory(void)
+static void memory(unsigned w_bits)
 {
     struct setup t;
     tiny_spec s = tiny_default();
@@ -191,6 +191,7 @@ static void memory(void)
     if (!CHECK(tiny_model(model, &s)) || !open_setup(&t, &s, model, NULL)) return;
     rs_objective_options with = options(12, 4, 1, 0.5);
     with.params = 1000;
+    with.bits.w = (rs_quantizer){.bits = w_bits, .clip = 1};
     with.mem = UINT64_C(1) << 30;
     rs_objective *o = NULL;
     rs_error e = {0};
@@ -204,16 +205,14 @@ static void memory(void)
     if (run(&t, o, 1, &first)) memcpy(want, t.slopes, t.count * sizeof *want);
     rs_objective_free(o);
     CHECK(!zeros(t.count, want));
-    // from the least: none kept, one, two; with three there is a place for the fourth
     const uint64_t least = all.total - 3 * kept;
-    static const uint64_t kept_then[] = {0, 1, 2, 4};
     for (uint64_t more = 0; more < 4; more++)
         for (int threads = 1; threads <= 3; threads += 2) {
             rs_threads_set(threads);
             with.mem = least + more * kept;
             if (!CHECKF(rs_objective_new(&o, t.n, &with, &e) == RS_OK, "%s", e.text)) continue;
             const rs_objective_memory *needs = rs_objective_needs(o);
-            CHECKF(needs->kept == kept_then[more] && needs->total == with.mem, "%d layers kept, %d more than the least; %llu of %llu bytes", (int)needs->kept, (int)more, (unsigned long long)needs->total,
+            CHECKF(needs->kept == more + 1 && needs->total == with.mem, "%d layers kept, %d more than the least; %llu of %llu bytes", (int)needs->kept, (int)more, (unsigned long long)needs->total,
                    (unsigned long long)with.mem);
             for (int again = 0; again < 2; again++) // one objective serves many runs
                 if (run(&t, o, 1, &loss))
@@ -384,7 +383,8 @@ int main(void)
     tiny_path(model, sizeof model, "objective.rsq");
     tiny_path(other, sizeof other, "objective-other.rsq");
     losses();
-    memory();
+    memory(16);
+    memory(4);
     sums();
     refused();
     not_finite();

@@ -31,6 +31,7 @@ static const char usage_text[] =
     "      --decay=KIND      of the steps: linear (default), cosine, none\n"
     "      --a-bits=N        bits of activations, 2 to 8, or 16: not quantised (default 4)\n"
     "      --kv-bits=N       bits of K and V (default 4)\n"
+    "      --w-bits=N        bits of weights while it is learned; 16 (default): not quantised, for GPTQ follows\n"
     "      --loss=KIND       ce: cross-entropy (default); kl: against full-precision logits; ce+kl: their sum\n"
     "      --holdout=N       sequences to judge by, never learned from (default 4)\n"
     "      --eval-every=N    steps between two looks at them (default 20)\n"
@@ -56,7 +57,7 @@ static const char usage_text[] =
 struct parsed {
     rs_learn_cli c;
     const char *init;
-    uint64_t a_bits, kv_bits;
+    uint64_t a_bits, kv_bits, w_bits;
     int mode, optimizer, decay, loss; // index of the word
 };
 
@@ -93,6 +94,7 @@ static const struct entry {
     {"decay", 0, WORD, AT(decay), 0, 0, decays},
     {"a-bits", 0, BITS, AT(a_bits), 2, 16, NULL},
     {"kv-bits", 0, BITS, AT(kv_bits), 2, 16, NULL},
+    {"w-bits", 0, BITS, AT(w_bits), 2, 16, NULL},
     {"loss", 0, WORD, AT(loss), 0, 0, losses},
     {"holdout", 0, WHOLE, AT(c.learn.holdout), 0, INT32_MAX, NULL},
     {"eval-every", 0, WHOLE, AT(c.learn.eval_every), 0, INT32_MAX, NULL},
@@ -160,6 +162,7 @@ static void settle(struct parsed *p)
     l->kl = p->loss != CE;
     l->bits.a.bits = (unsigned)p->a_bits;
     l->bits.kv.bits = (unsigned)p->kv_bits;
+    l->bits.w.bits = (unsigned)p->w_bits;
     if (l->project == UNSAID) l->project = l->mode == RS_LEARN_DENSE ? 32 : 0;
     if (l->rates.bases < 0) l->rates.bases = l->adam ? 0.01 : l->mode == RS_LEARN_CHAIN ? 0.15 : 1.5;
     if (l->rates.heads < 0) l->rates.heads = l->rates.bases;
@@ -168,8 +171,8 @@ static void settle(struct parsed *p)
 
 rs_status rs_learn_cli_parse(rs_learn_cli *c, int argc, char **argv, rs_error *e)
 {
-    struct parsed p = {.a_bits = 4, .kv_bits = 4, .mode = RS_LEARN_DENSE, .decay = RS_DECAY_LINEAR,
-                       .c = {.seeds = 16, .learn = {.rank = 32, .project = UNSAID, .S = 512, .batch = 1, .steps = 80, .holdout = 4, .eval_every = 20, .rates = {-1, -1, 3e-4}, .bits = {.a = {.clip = 1}, .kv = {.clip = 1}}, .seed = 1}}};
+    struct parsed p = {.a_bits = 4, .kv_bits = 4, .w_bits = 16, .mode = RS_LEARN_DENSE, .decay = RS_DECAY_LINEAR,
+                       .c = {.seeds = 16, .learn = {.rank = 32, .project = UNSAID, .S = 512, .batch = 1, .steps = 80, .holdout = 4, .eval_every = 20, .rates = {-1, -1, 3e-4}, .bits = {.a = {.clip = 1}, .kv = {.clip = 1}, .w = {.clip = 1}}, .seed = 1}}};
     rs_option own[OPTIONS];
     for (int i = 0; i < OPTIONS; i++) own[i] = (rs_option){table[i].name, table[i].letter, table[i].kind != FLAG, i + 1};
     rs_status s = rs_cli_parse(&p.c.cli, "rs-learn", usage_text, own, OPTIONS, argc, argv, option, &p, e);

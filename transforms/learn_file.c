@@ -38,7 +38,7 @@ static json_t *asked(const rs_learn_options *o, const rs_learn_origin *from)
     const struct { const char *name; json_t *value; } list[] = {
         {"mode", whole(o->mode)}, {"rank", whole(o->rank)}, {"project", whole(o->project)}, {"optimizer", json_string(o->adam ? "adam" : "sgd")}, {"length", whole(o->S)}, {"batch", whole(o->batch)}, {"steps", whole(o->steps)},
         {"sequences", whole(o->sequences)}, {"holdout", whole(o->holdout)}, {"eval-every", whole(o->eval_every)}, {"patience", whole(o->patience)}, {"lr", real(o->rates.bases)},
-        {"head-lr", real(o->rates.heads)}, {"chain-lr", real(o->rates.chain)}, {"decay", whole(o->decay)}, {"a-bits", whole(o->bits.a.bits)}, {"kv-bits", whole(o->bits.kv.bits)},
+        {"head-lr", real(o->rates.heads)}, {"chain-lr", real(o->rates.chain)}, {"decay", whole(o->decay)}, {"a-bits", whole(o->bits.a.bits)}, {"kv-bits", whole(o->bits.kv.bits)}, {"w-bits", whole(o->bits.w.bits)},
         {"loss: cross-entropy", real(o->ce)}, {"loss: KL", real(o->kl)}, {"seed", whole(o->seed)}, {"text", hex(from->text_sum.digest)}, {"init", hex(from->start_sum.digest)},
     };
     bool ok = root != NULL;

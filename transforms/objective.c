@@ -18,13 +18,18 @@ struct rs_objective {
     const float *head;         // [V, d]
     float *head_copy;          // the same, where the file does not hold it as f32
     float *x;                  // [L + 1, S, d]: the stream at the input of each layer and at the end
-    float *kept;               // the last needs.kept layers, and one slot for all others
+    float *kept;               // slots of the last needs.kept layers; the first of them serves all layers before it, too
     float *scratch, *dx, *y;   // y [ROWS, d]
+    float *folded;             // memory of `fold`; NULL where weights are not quantised
+    rs_decoder_folded fold;    // the weights of layer fold_of as they are rounded under the rotations of this run
+    size_t fold_of;            // L: none
     float *logits, *ref_logits, *ref;
     double nll[ROWS], kl[ROWS];
 };
 
 // ---- memory
+
+static bool rounds_weights(const rs_objective *o) { return o->o.bits.w.bits != 0 && o->o.bits.w.bits < 16; }
 
 static uint64_t weight_bytes(const rs_config *c)
 {
@@ -36,7 +41,8 @@ static uint64_t weight_bytes(const rs_config *c)
 static rs_status plan_memory(rs_objective *o, rs_error *e)
 {
     const rs_config *c = rs_network_config(o->n);
-    const uint64_t S = o->o.S, d = c->d, stream = S * d * sizeof(float), kept = o->kept_size * sizeof(float), scratch = rs_decoder_learn_scratch(&o->shape, S) * sizeof(float);
+    const uint64_t S = o->o.S, d = c->d, stream = S * d * sizeof(float), kept = o->kept_size * sizeof(float), folded = rounds_weights(o) ? rs_decoder_folded_size(&o->shape) * sizeof(float) : 0,
+                   scratch = rs_decoder_learn_scratch(&o->shape, S) * sizeof(float) + folded;
     const uint64_t logits = ROWS * (c->V + d) * sizeof(float) * (o->o.kl > 0 ? 2 : 1), fixed = (c->L + 2) * stream + scratch + logits + (o->o.kl > 0 ? stream : 0);
     rs_objective_memory *m = &o->needs;
     m->weights = weight_bytes(c);
@@ -45,9 +51,9 @@ static rs_status plan_memory(rs_objective *o, rs_error *e)
     if (o->o.mem != 0 && o->o.mem < least)
         return rs_fail(e, RS_USAGE, "--mem: %llu MiB are not enough, %llu MiB are the least: weights %llu, rotations and their state %llu, activations %llu", (unsigned long long)(o->o.mem >> 20),
                        (unsigned long long)(least >> 20) + 1, (unsigned long long)(m->weights >> 20), (unsigned long long)(m->params >> 20), (unsigned long long)((fixed + kept) >> 20));
-    m->kept = allowed > least ? (allowed - least) / kept : 0;
-    if (m->kept >= c->L - 1) m->kept = c->L; // the common slot then serves the last of them
-    m->activations = fixed + (m->kept == c->L ? c->L : m->kept + 1) * kept;
+    m->kept = allowed > least ? 1 + (allowed - least) / kept : 1;
+    if (m->kept > c->L) m->kept = c->L;
+    m->activations = fixed + m->kept * kept;
     m->total = m->weights + m->params + m->activations;
     return RS_OK;
 }
@@ -75,6 +81,7 @@ static rs_status open_objective(rs_objective *o, rs_error *e)
     const size_t S = o->o.S;
     if (plan->r3.on || plan->r4.on || plan->resid != RS_RESID_NONE) return rs_fail(e, RS_USAGE, "the model is rotated already: learn from the model as it was imported");
     if (c->L == 0) return rs_fail(e, RS_USAGE, "the model has no layers");
+    o->o.bits.w.sym = true;
     o->L = (size_t)c->L;
     o->V = (size_t)c->V;
     o->shape = *rs_network_shape(o->n);
@@ -85,18 +92,19 @@ static rs_status open_objective(rs_objective *o, rs_error *e)
     o->shape.r4 = o->r4;
     o->kept_size = rs_decoder_learn_kept(&o->shape, S);
     RS_TRY(plan_memory(o, e));
-    const size_t d = o->shape.d, slots = o->needs.kept == o->L ? o->L : o->needs.kept + 1;
+    const size_t d = o->shape.d;
     o->x = floats((o->L + 1) * S * d);
-    o->kept = floats(slots * o->kept_size);
+    o->kept = floats(o->needs.kept * o->kept_size);
     o->scratch = floats(rs_decoder_learn_scratch(&o->shape, S));
     o->dx = floats(S * d);
     o->y = floats(2 * ROWS * d);
     o->logits = floats(ROWS * o->V);
+    if (rounds_weights(o)) o->folded = floats(rs_decoder_folded_size(&o->shape));
     if (o->o.kl > 0) {
         o->ref_logits = floats(ROWS * o->V);
         o->ref = floats(S * d);
     }
-    if (o->x == NULL || o->kept == NULL || o->scratch == NULL || o->dx == NULL || o->y == NULL || o->logits == NULL || (o->o.kl > 0 && (o->ref == NULL || o->ref_logits == NULL)))
+    if (o->x == NULL || o->kept == NULL || o->scratch == NULL || o->dx == NULL || o->y == NULL || o->logits == NULL || (rounds_weights(o) && o->folded == NULL) || (o->o.kl > 0 && (o->ref == NULL || o->ref_logits == NULL)))
         return no_memory(e, "activations");
     rs_network_stay(o->n);
     return load_head(o, e);
@@ -126,6 +134,7 @@ void rs_objective_free(rs_objective *o)
     free(o->x);
     free(o->kept);
     free(o->scratch);
+    free(o->folded);
     free(o->dx);
     free(o->y);
     free(o->logits);
@@ -141,9 +150,10 @@ double rs_objective_flops(const rs_objective *o, bool derivatives)
     const double S = (double)o->o.S, d = (double)o->shape.d, f = (double)o->shape.f, h = (double)o->shape.h, nq = (double)o->shape.n_q * h, nkv = (double)o->shape.n_kv * h;
     const double weights = d * (2 * nq + 2 * nkv + 3 * f), rotations = 2 * 2 * d * d, heads = h * (nq + nkv), attention = S * nq / 2;
     const double layer = weights + rotations + heads + 2 * attention, head = d * (double)o->V;
-    const double back = weights + rotations + 2 * heads + 6 * attention; // scores are computed again, once for the queries and once for the keys
+    const double fold = rounds_weights(o) ? weights * d / S : 0; // one product of each weight by a rotation; its part of a slope costs as much again, and the derivative by it as much as by an activation
+    const double back = (rounds_weights(o) ? weights + fold : 0) + weights + rotations + 2 * heads + 6 * attention; // scores are computed again, once for the queries and once for the keys
     const double teacher = o->o.kl > 0 ? (double)o->L * (weights + 2 * attention) + head : 0;
-    return 2 * S * ((double)o->L * (layer + (derivatives ? back : 0)) + head * (derivatives ? 2 : 1) + teacher);
+    return 2 * S * ((double)o->L * (layer + fold + (derivatives ? back : 0)) + head * (derivatives ? 2 : 1) + teacher);
 }
 
 // ---- forward and backward
@@ -151,7 +161,17 @@ double rs_objective_flops(const rs_objective *o, bool derivatives)
 static float *slot(const rs_objective *o, size_t i)
 {
     const size_t first = o->L - o->needs.kept;
-    return o->kept + (i >= first ? i - first : o->needs.kept) * o->kept_size;
+    return o->kept + (i >= first ? i - first : 0) * o->kept_size;
+}
+
+// The weights of layer i, folded and rounded; those of the layer before this call, if that was the same.
+static rs_status fold(rs_objective *o, size_t i, rs_decoder_learn *l, rs_error *e)
+{
+    const size_t bad = o->fold_of == i ? 0 : rs_decoder_fold(&o->fold, l->k, &o->shape, l->layer, &l->bases, &o->o.bits.w, o->folded);
+    if (bad > 0) return rs_fail(e, RS_E_VALUE, "layer %zu: %zu rows of weights hold NaN or infinity", i, bad);
+    o->fold_of = i;
+    l->folded = &o->fold;
+    return RS_OK;
 }
 
 static rs_status layer(rs_objective *o, size_t i, const rs_objective_view *view, rs_decoder_learn *l, rs_error *e)
@@ -161,7 +181,10 @@ static rs_status layer(rs_objective *o, size_t i, const rs_objective_view *view,
     RS_TRY(rs_network_load(o->n, i, &weights, e));
     *l = (rs_decoder_learn){.k = rs_network_kernels(o->n), .shape = &o->shape, .layer = weights, .bits = o->o.bits, .S = o->o.S};
     if (view == NULL) l->bits.a.bits = l->bits.kv.bits = 16;
-    else l->bases = (rs_decoder_bases){view->basis[2 * i], view->basis[2 * i + 1], view->head[i]};
+    else {
+        l->bases = (rs_decoder_bases){view->basis[2 * i], view->basis[2 * i + 1], view->head[i], view->basis[i + 1 < o->L ? 2 * i + 2 : 2 * i + 1]};
+        if (o->folded != NULL) RS_TRY(fold(o, i, l, e));
+    }
     return rs_network_rope(o->n, o->o.S, &l->cos, &l->sin, e);
 }
 
@@ -245,7 +268,7 @@ static rs_status backward(rs_objective *o, const rs_objective_view *view, rs_err
             RS_TRY(forward_layer(o, i, view, again, e));
         }
         RS_TRY(layer(o, i, view, &l, e));
-        rs_decoder_learn_backward(&l, o->x + i * n, slot(o, i), o->dx, (rs_decoder_slopes){view->slope[2 * i], view->slope[2 * i + 1], view->head_slope[i]}, o->scratch);
+        rs_decoder_learn_backward(&l, o->x + i * n, slot(o, i), o->dx, (rs_decoder_slopes){view->slope[2 * i], view->slope[2 * i + 1], view->head_slope[i], view->slope[i + 1 < o->L ? 2 * i + 2 : 2 * i + 1]}, o->scratch);
         if (!all_finite(n, o->dx)) return rs_fail(e, RS_E_VALUE, "layer %zu: the gradient holds NaN or infinity", i);
     }
     return RS_OK;
@@ -254,6 +277,7 @@ static rs_status backward(rs_objective *o, const rs_objective_view *view, rs_err
 rs_status rs_objective_run(rs_objective *o, const int32_t *ids, const rs_objective_view *view, rs_objective_loss *loss, rs_error *e)
 {
     const bool derivatives = view->slope != NULL;
+    o->fold_of = o->L; // rotations may have moved
     for (size_t s = 0; s < o->o.S; s++)
         if (ids[s] < 0 || (size_t)ids[s] >= o->V) return rs_fail(e, RS_E_VALUE, "token %zu: id %d is outside the vocabulary of %zu", s, ids[s], o->V);
     if (o->ref != NULL) RS_TRY(teach(o, ids, e));

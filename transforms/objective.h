@@ -21,7 +21,7 @@ typedef struct rs_objective_options {
 // What a run needs, in bytes, decided before anything is allocated.
 typedef struct rs_objective_memory {
     uint64_t weights, params, activations, total;
-    uint64_t kept;         // layers whose activations wait for the backward pass; the other L - kept are computed twice
+    uint64_t kept;         // layers whose activations wait for the backward pass; the other L - kept are computed twice; at least 1
 } rs_objective_memory;
 
 // Rotations of the network and where their derivatives E (kernels/decoder_grad.h) are added up; pointers may repeat, where one matrix serves many places.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Loss and derivatives of one sequence for learn.py: learn_slopes MODEL.rsq IDS S A_BITS KV_BITS CE KL RANK. Rotations are seeded (1) and turned apart a little, by U and V of a chain of rank RANK where RANK > 0.
+// Loss and derivatives of one sequence for learn.py: learn_slopes MODEL.rsq IDS S A_BITS KV_BITS W_BITS CE KL RANK. Rotations are seeded (1) and turned apart a little, by U and V of a chain of rank RANK where RANK > 0.
 // Writes nll, kl, r3 [h,h] and r4 [f,f] as doubles, then as f32: bases [2L,d,d], head rotations [L,h,h], slopes of both, and for a chain U, V, dU, dV [2L-1,d,RANK/2].
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,17 +35,17 @@ int main(int argc, char **argv)
     rs_mapped *m;
     rs_network *n;
     rs_error e = {0};
-    if (argc != 9) return 2;
+    if (argc != 10) return 2;
     rs_threads_set(2);
     must(rs_mapped_open(&m, argv[1], &e), &e);
     must(rs_network_open(&n, m, NULL, &e), &e);
     const rs_config *c = rs_network_config(n);
-    const size_t S = strtoul(argv[3], NULL, 10), L = c->L, d = c->d, h = c->h, bases = 2 * L, r2 = strtoul(argv[8], NULL, 10) / 2;
+    const size_t S = strtoul(argv[3], NULL, 10), L = c->L, d = c->d, h = c->h, bases = 2 * L, r2 = strtoul(argv[9], NULL, 10) / 2;
     int32_t *ids = malloc(S * sizeof *ids);
     FILE *f = fopen(argv[2], "rb");
     if (ids == NULL || f == NULL || fread(ids, sizeof *ids, S, f) != S) return 1;
     fclose(f);
-    rs_objective_options o = {.S = S, .bits = {.a = {.bits = (unsigned)atoi(argv[4]), .clip = 1}, .kv = {.bits = (unsigned)atoi(argv[5]), .clip = 1}}, .ce = atof(argv[6]), .kl = atof(argv[7])};
+    rs_objective_options o = {.S = S, .bits = {.a = {.bits = (unsigned)atoi(argv[4]), .clip = 1}, .kv = {.bits = (unsigned)atoi(argv[5]), .clip = 1}, .w = {.bits = (unsigned)atoi(argv[6]), .clip = 1}}, .ce = atof(argv[7]), .kl = atof(argv[8])};
     rs_objective *objective;
     must(rs_objective_new(&objective, n, &o, &e), &e);
     rs_rotation *from;
