@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Folding in pieces of rows: fp64 strips through the chain of factors, the last product in fp64 or as an f32 product over the whole piece.
+// Folding in pieces of rows: fp64 strips through the chain of factors, the last product in fp64 or as an f32 product over a whole block.
 #include "transforms/fold.h"
 
 #include <stdatomic.h>
@@ -73,53 +73,50 @@ static bool not_finite(size_t n, const float *x)
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
-// Rows of piece i: into out (f32, final), or out (f32) / out64 as the input of a product by columns.
+// Rows of piece i through everything before the last product (with it, where it is fp64 and by rows): into out (f32) or out64.
 static void fold_piece(void *context, size_t i)
 {
     struct piece_work *p = context;
     const rs_fold *f = p->f;
     size_t begin = p->first + i * p->step, cols = p->cols, end = begin + p->step;
     if (end > p->rows) end = p->rows;
-    size_t n = end - begin, size = rs_dtype_size(p->dtype);
-    bool product = f->basis_f32 != NULL && f->basis_side == 0;
-    bool simple = f->divide == NULL && !rs_rotor_on(&f->head) && !rs_rotor_on(&f->r4) && (!rs_rotor_on(&f->basis) || f->basis_f32 != NULL || f->basis_side == 1) && p->out64 == NULL;
+    bool basis64 = rs_rotor_on(&f->basis) && f->basis_f32 == NULL && f->basis_side == 0;
+    // Without fp64: plain copies, and r4 where the basis is an f32 product as well.
+    bool simple = f->divide == NULL && !rs_rotor_on(&f->head) && (!rs_rotor_on(&f->r4) || f->basis_f32 != NULL) && !basis64 && p->out64 == NULL;
     size_t scratch = 0;
     if (rs_rotor_on(&f->head)) scratch = rs_rotor_scratch(&f->head, f->head_side == 0 ? p->strip * (cols / f->head.n) : cols);
     if (rs_rotor_on(&f->r4)) scratch = larger(scratch, rs_rotor_scratch(&f->r4, p->strip));
-    if (rs_rotor_on(&f->basis)) scratch = larger(scratch, rs_rotor_scratch(&f->basis, p->strip));
-    // A plain f32 matrix is multiplied where it lies.
-    bool in_place = product && simple && f->gamma == NULL && p->dtype == RS_F32;
-    float *in = in_place ? NULL : malloc((product ? n : p->strip) * cols * sizeof *in);
+    if (basis64) scratch = larger(scratch, rs_rotor_scratch(&f->basis, p->strip));
+    float *in = simple ? NULL : malloc(p->strip * cols * sizeof *in);
     double *x = simple ? NULL : malloc((p->strip * cols + scratch) * sizeof *x);
-    if ((in == NULL && !in_place) || (!simple && x == NULL)) atomic_store(&p->no_memory, true);
-    else {
-        float *out = p->out == NULL ? NULL : p->out + (begin - p->first) * cols;
-        for (size_t r = 0; r < n; r += p->strip) {
-            size_t m = n - r < p->strip ? n - r : p->strip;
-            float *into = in_place ? NULL : product ? in + r * cols : in;
-            const uint8_t *from = p->w + (begin + r) * cols * size;
-            const float *w = into;
-            if (p->dtype == RS_F32) w = (const float *)(const void *)from; // payloads are aligned
-            else (void)!rs_fold_load(p->k, p->dtype, from, m * cols, into, NULL);
+    if (!simple && (in == NULL || x == NULL)) atomic_store(&p->no_memory, true);
+    else
+        for (size_t r = begin; r < end; r += p->strip) {
+            size_t m = end - r < p->strip ? end - r : p->strip;
+            float *y = p->out == NULL ? NULL : p->out + (r - p->first) * cols, *w = simple ? y : in;
+            (void)!rs_fold_load(p->k, p->dtype, p->w + r * cols * rs_dtype_size(p->dtype), m * cols, w, NULL);
             if (not_finite(m * cols, w)) atomic_store(&p->not_finite, true);
-            if (in_place) continue;
             if (simple) {
-                float *y = product ? into : out + r * cols;
                 // One product of two f32, rounded once: the same as the fp64 chain would give.
-                for (size_t a = 0; a < m; a++)
-                    for (size_t j = 0; j < cols; j++) y[a * cols + j] = f->gamma == NULL ? w[a * cols + j] : w[a * cols + j] * f->gamma[j];
+                for (size_t a = 0; f->gamma != NULL && a < m; a++)
+                    for (size_t j = 0; j < cols; j++) y[a * cols + j] *= f->gamma[j];
+                if (rs_rotor_on(&f->r4)) p->k->hadamard(f->r4.H, m, y, cols, false);
                 continue;
             }
-            double *to = p->out64 != NULL ? p->out64 + (begin + r) * cols : x;
-            strip64(p, begin + r, m, w, to, x + p->strip * cols);
-            float *y = product ? into : out == NULL ? NULL : out + r * cols;
+            double *to = p->out64 != NULL ? p->out64 + r * cols : x;
+            strip64(p, r, m, w, to, x + p->strip * cols);
             for (size_t j = 0; y != NULL && j < m * cols; j++) y[j] = (float)to[j];
         }
-        const float *from = in_place ? (const float *)(const void *)p->w + begin * cols : in;
-        if (product) p->k->gemm_nn(n, cols, cols, from, cols, f->basis_f32, cols, 0, out, cols);
-    }
     free(in);
     free(x);
+}
+
+// The rows of piece i of an f32 matrix that is multiplied as it lies.
+static void check_piece(void *context, size_t i)
+{
+    struct piece_work *p = context;
+    size_t begin = p->first + i * p->step, end = begin + p->step < p->rows ? begin + p->step : p->rows;
+    if (not_finite((end - begin) * p->cols, (const float *)(const void *)p->w + begin * p->cols)) atomic_store(&p->not_finite, true);
 }
 
 struct column_work {
@@ -189,20 +186,29 @@ rs_status rs_fold_matrix(const rs_fold *f, const rs_kernels *k, rs_dtype dtype, 
     if (rs_rotor_on(&f->head) && f->head_side == 1) strip = (strip + f->head.n - 1) / f->head.n * f->head.n;
     struct piece_work p = {.f = f, .k = k, .dtype = dtype, .w = w, .rows = rows, .cols = cols, .strip = strip, .step = piece_rows(rows, strip)};
     if (rs_rotor_on(&f->basis) && f->basis_side == 1) return fold_rows(f, &p, relay, e);
-    // Blocks of several pieces, so that every thread has the same work in each.
-    size_t share = 2 * (size_t)rs_threads_get(), per_block = (BLOCK / (p.step * cols * sizeof(float)) + share) / share * share;
-    for (size_t first = 0; first < rows; first += per_block * p.step) {
-        size_t n = rows - first < per_block * p.step ? rows - first : per_block * p.step;
+    // Blocks of several pieces, so that every thread has the same work in each; but where an f32 product is cut anew in each of them, they do not depend on the number of threads.
+    bool product = f->basis_f32 != NULL;
+    size_t share = product ? 1 : 2 * (size_t)rs_threads_get(), per_block = (BLOCK / (p.step * cols * sizeof(float)) + share) / share * share, most = per_block * p.step < rows ? per_block * p.step : rows;
+    bool in_place = product && dtype == RS_F32 && f->gamma == NULL && f->divide == NULL && !rs_rotor_on(&f->head) && !rs_rotor_on(&f->r4);
+    float *before = product && !in_place ? malloc(most * cols * sizeof *before) : NULL; // the product is taken of this
+    rs_status status = product && !in_place && before == NULL ? no_memory(e, rows, cols) : RS_OK;
+    for (size_t first = 0; status == RS_OK && first < rows; first += per_block * p.step) {
+        size_t n = rows - first < most ? rows - first : most;
         void *block;
-        RS_TRY(rs_relay_block(relay, n * cols * sizeof(float), &block, e));
+        status = rs_relay_block(relay, n * cols * sizeof(float), &block, e);
+        if (status != RS_OK) break;
         p.first = first;
-        p.out = block;
-        rs_threads_for((n + p.step - 1) / p.step, fold_piece, &p);
-        if (atomic_load(&p.no_memory)) return no_memory(e, rows, cols);
-        if (atomic_load(&p.not_finite)) return bad_value(e);
-        RS_TRY(rs_relay_post(relay, n * cols * sizeof(float), e));
+        p.out = product ? before : block;
+        rs_threads_for((n + p.step - 1) / p.step, in_place ? check_piece : fold_piece, &p);
+        if (atomic_load(&p.no_memory)) status = no_memory(e, rows, cols);
+        else if (atomic_load(&p.not_finite)) status = bad_value(e);
+        else {
+            if (product) k->gemm_nn(n, cols, cols, in_place ? (const float *)w + first * cols : before, cols, f->basis_f32, cols, 0, block, cols);
+            status = rs_relay_post(relay, n * cols * sizeof(float), e);
+        }
     }
-    return RS_OK;
+    free(before);
+    return status;
 }
 
 rs_status rs_fold_vector(const rs_fold *f, const rs_kernels *k, rs_dtype dtype, const void *b, uint64_t n, rs_relay *relay, rs_error *e)

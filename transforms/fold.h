@@ -7,7 +7,7 @@
 #include "transforms/relay.h"
 #include "transforms/rotor.h"
 
-// What is folded into a matrix W [rows, cols], in this order; n = 0 leaves a rotor out. All but the last product is fp64 per element.
+// What is folded into a matrix W [rows, cols], in this order; n = 0 leaves a rotor out. All but the last product is fp64 per element (r4 f32, where basis_f32 is set and neither divide nor head is).
 typedef struct rs_fold {
     const float *gamma;    // cols values: W diag(gamma); NULL: none
     const float *divide;   // rows values: diag(divide)^-1 W; NULL: none

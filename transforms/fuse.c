@@ -25,6 +25,8 @@ struct rs_fuse {
     rs_norms *norms;
     rs_relay *relay;
     uint64_t layers_begun;    // layers whose junctions are out
+    float *scaled;            // [d, d]: diag(norm scale) R of the basis and norm below; NULL before the first
+    int64_t scaled_basis, scaled_norm;
 };
 
 const rs_head *rs_fuse_head(const rs_fuse *f) { return &f->head; }
@@ -36,6 +38,7 @@ void rs_fuse_close(rs_fuse *f)
     if (f == NULL) return;
     rs_relay_close(f->relay);
     rs_norms_free(f->norms);
+    free(f->scaled);
     rs_hadamard_free(f->r4);
     rs_bases_free(f->bases);
     rs_rotation_free(f->rotation);
@@ -181,6 +184,25 @@ static rs_status gather_smooth(rs_fuse *f, const rs_place *p, rs_tensor *t, rs_f
     return rows ? mark(t, t->shape[0], 1, e, "smooth", -1) : RS_OK;
 }
 
+// W diag(gamma) R = W (diag(gamma) R): where R is an f32 matrix, the weights that read behind one norm share the product of the two, and are multiplied as they lie in the input.
+static rs_status scale_basis(rs_fuse *f, int64_t basis, int64_t norm, rs_fold *fold, rs_error *e)
+{
+    const uint64_t d = f->c->d;
+    if (f->scaled == NULL) {
+        f->scaled = malloc(d * d * sizeof *f->scaled);
+        if (f->scaled == NULL) return rs_fail(e, RS_E_NOMEM, "no memory for a basis");
+        f->scaled_basis = -1;
+    }
+    if (f->scaled_basis != basis || f->scaled_norm != norm)
+        for (uint64_t i = 0; i < d; i++)
+            for (uint64_t j = 0; j < d; j++) f->scaled[i * d + j] = fold->gamma[i] * fold->basis_f32[i * d + j];
+    f->scaled_basis = basis;
+    f->scaled_norm = norm;
+    fold->basis_f32 = f->scaled;
+    fold->gamma = NULL;
+    return RS_OK;
+}
+
 // Gathers what is folded into a tensor at this place, and writes it down in t's xf.
 static rs_status gather(rs_fuse *f, const rs_place *p, rs_tensor *t, rs_fold *fold, rs_error *e)
 {
@@ -204,6 +226,7 @@ static rs_status gather(rs_fuse *f, const rs_place *p, rs_tensor *t, rs_fold *fo
     int64_t basis = p->in >= 0 ? p->in : p->out;
     if (basis < 0) return RS_OK;
     RS_TRY(rs_bases_get(f->bases, (uint64_t)basis, &fold->basis, &fold->basis_f32, e));
+    if (fold->basis_f32 != NULL && fold->basis_side == 0 && p->norm >= 0 && !p->bias) RS_TRY(scale_basis(f, basis, p->norm, fold, e));
     return mark(t, f->c->d, fold->basis_side, e, "rot", rs_rotation_is_global(f->rotation) ? 0 : basis);
 }
 

@@ -33,8 +33,11 @@ void rs_gemm_tn_plain(size_t m, size_t n, size_t k, const float *x, size_t ldx, 
     plain(m, n, k, x, 1, ldx, w, 1, ldw, beta, y, ldy);
 }
 
-// Large pieces pack less, small ones spread better: 256 rows where the result has at least 8 such pieces. SMALL: below this many multiplications one piece.
-enum { LARGE_ROWS = 256, SMALL_ROWS = 128, COLUMNS = 256, SMALL = 1 << 20 };
+// Large pieces pack less, small ones spread better: the first of these sizes of which the result has at least ENOUGH pieces, or else the last. SMALL: below this many multiplications one piece.
+enum { ENOUGH = 8, SMALL = 1 << 20 };
+static const struct {
+    size_t rows, columns;
+} sizes[] = {{256, 640}, {256, 320}, {128, 320}};
 
 // One product and the grid of pieces it is cut into: rows x columns each, column strips outermost so that a strip of w is read once.
 struct product {
@@ -71,8 +74,11 @@ static void multiply(struct product p)
     if (p.m == 0 || p.n == 0)
         return;
     const bool small = p.m * p.n < SMALL && p.m * p.n * p.k < SMALL;
-    p.rows = small ? p.m : even(p.m, p.m * p.n >= 8 * LARGE_ROWS * COLUMNS ? LARGE_ROWS : SMALL_ROWS);
-    p.columns = small ? p.n : even(p.n, COLUMNS);
+    size_t i = 0;
+    while (i + 1 < sizeof sizes / sizeof sizes[0] && rs_pieces_count(p.m, sizes[i].rows) * rs_pieces_count(p.n, sizes[i].columns) < ENOUGH)
+        i++;
+    p.rows = small ? p.m : even(p.m, sizes[i].rows);
+    p.columns = small ? p.n : even(p.n, sizes[i].columns);
     p.strips = rs_pieces_count(p.m, p.rows);
     rs_threads_for(p.strips * rs_pieces_count(p.n, p.columns), product_piece, &p);
 }
