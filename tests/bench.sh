@@ -74,16 +74,16 @@ part_seeds() {
 part_reference() { # the same rotations as the reference, learned by it in a few steps
     oracle || { row "same rotations as the reference" "SKIP: no PyTorch or reference" ""; return; }
     ready
-    local steps=${STEPS:-6} base ours theirs w
+    local steps=${STEPS:-6} windows=${WINDOWS:-48} base ours theirs w
     [ -e "$dir/R.pt" ] || "$python" "$reference" learn "$model" "$calib" --mode dense --steps "$steps" -o "$dir/R.pt" >"$dir/learn.log" 2>&1
     base=$(rs-verify --json "$dir/model.rsq" | sed -n 's/.*"tensor_digest": "\([0-9a-f]*\)".*/\1/p')
     "$python" tests/oracle/rot_from_torch.py "$dir/R.pt" "$dir/rot.rsq" --base "$base"
     rs-fuse -q -R "$dir/rot.rsq" "$dir/model.rsq" -o "$dir/dense.rsq"
     for w in 16 4; do
         rs-pack -q --w-bits $w --rest keep --a-bits 4 --kv-bits 4 "$dir/dense.rsq" -o "$dir/p.rsq"
-        ours=$(perplexity "$dir/p.rsq" --windows 12)
-        theirs=$("$python" "$reference" eval "$model" "$text" --rot "$dir/R.pt" --residual full --w $w --a 4 --kv 4 --windows 12 | sed -n 's/^perplexity \([0-9.]*\).*/\1/p')
-        row "reference's rotations, W${w}A4KV4: ours / respin_ref.py" "$ours / $theirs = $(ratio "$ours" "$theirs")" "1 +- 0.01"
+        ours=$(perplexity "$dir/p.rsq" --windows "$windows")
+        theirs=$("$python" "$reference" eval "$model" "$text" --rot "$dir/R.pt" --residual full --w $w --a 4 --kv 4 --windows "$windows" | sed -n 's/^perplexity \([0-9.]*\).*/\1/p')
+        row "reference's rotations, W${w}A4KV4, $windows windows: ours / respin_ref.py" "$ours / $theirs = $(ratio "$ours" "$theirs")" "1 +- 0.01"
     done
 }
 

@@ -3,6 +3,7 @@
 #ifndef RS_TESTS_CHECK_H
 #define RS_TESTS_CHECK_H
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -30,6 +31,9 @@ __attribute__((format(printf, 4, 5), unused)) static bool check_that(bool ok, co
 #define CHECK(condition) check_that((condition), __FILE__, __LINE__, "%s", #condition)
 #define CHECKF(condition, ...) check_that((condition), __FILE__, __LINE__, __VA_ARGS__)
 #define SKIP(why) (check_skipped++, printf("SKIP %s: %s\n", __func__, (why)))
+
+// The larger of two distances; a NaN stays.
+__attribute__((unused)) static double worse(double a, double b) { return isnan(a) || a >= b ? a : b; }
 
 // Folder with the real model and texts, or NULL.
 __attribute__((unused)) static const char *check_shared(void)

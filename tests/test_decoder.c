@@ -292,7 +292,7 @@ static void compare(size_t S, size_t d, size_t f, size_t h, size_t n_q, size_t n
         CHECKF(memcmp(first, a.x, S * d * sizeof *first) == 0, "%s: threads change the result, with %u", rs_table_at(t)->name, with);
         double most = 0, size = 0, off = 0;
         for (size_t i = 0; i < S * d; i++) {
-            most = fmax(most, fabs((double)a.x[i] - want[i]));
+            most = worse(most, fabs((double)a.x[i] - want[i]));
             off += ((double)a.x[i] - want[i]) * ((double)a.x[i] - want[i]);
             size += want[i] * want[i];
         }

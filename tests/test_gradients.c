@@ -67,12 +67,6 @@ static const rs_kernels *machine(size_t i)
     return k;
 }
 
-// The larger one; a NaN stays.
-static double worse(double a, double b)
-{
-    return isnan(a) || a >= b ? a : b;
-}
-
 static double largest(size_t n, const float *x)
 {
     double most = 0;

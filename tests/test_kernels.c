@@ -241,7 +241,7 @@ static void norms(const rs_kernels *k, const char *label)
                     sum += (double)x[b * d + i] * (double)x[b * d + i];
                 for (size_t i = 0; i < d; i++) {
                     const double want = (double)x[b * d + i] / sqrt(sum / (double)d + (double)1e-5f) * (scaled ? (double)gamma[i] : 1);
-                    worst = fmax(worst, want == 0 ? fabs((double)y[b * d + i]) : fabs((double)y[b * d + i] / want - 1));
+                    worst = worse(worst, want == 0 ? fabs((double)y[b * d + i]) : fabs((double)y[b * d + i] / want - 1));
                 }
             }
             CHECKF(worst <= allowed("rmsnorm"), "%s: rmsnorm %zu x %zu is off by %g", label, B, d, worst);
@@ -288,7 +288,7 @@ static void silus(const rs_kernels *k, const char *label)
     for (size_t i = 0; i < N; i++) {
         const double want = (double)g[i] / (1 + exp(-(double)g[i])) * (double)up[i];
         if (fabs(want) > (double)FLT_MIN)
-            worst = fmax(worst, fabs((double)y[i] / want - 1));
+            worst = worse(worst, fabs((double)y[i] / want - 1));
     }
     CHECKF(worst <= allowed("silu_gate"), "%s: silu_gate is off by %g", label, worst);
     const float edge[9] = {0, -0.0f, 1000, -1000, FLT_MAX, -FLT_MAX, INFINITY, NAN, -95}, one[9] = {1, 1, 1, 1, 1, 1, 1, 1, 1};
@@ -468,7 +468,7 @@ static void entropies(const rs_kernels *k, const char *label)
             double sum = 0;
             for (size_t i = 0; i < V; i++)
                 sum += exp((double)x[b * ld + i] - 12.5);
-            worst = fmax(worst, fabs(log(sum) + 12.5 - (double)x[b * ld + (size_t)target[b]] - nll[b]));
+            worst = worse(worst, fabs(log(sum) + 12.5 - (double)x[b * ld + (size_t)target[b]] - nll[b]));
             CHECKF(top[b] == (int32_t)(V / 2), "%s: top of %zu is %d", label, V, (int)top[b]);
         }
         CHECKF(worst <= allowed("cross_entropy"), "%s: cross_entropy over %zu is off by %g", label, V, worst);
