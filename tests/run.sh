@@ -40,11 +40,25 @@ group() { # NAME COMMAND...: runs one group and adds what it counted
 want() { [ ${#only[@]} -eq 0 ] || [[ " ${only[*]} " == *" $1 "* ]]; }
 only=("$@")
 
-if want unit; then
-    for t in "$B"/tests/test_*; do
-        [ -x "$t" ] && [[ $t != *.* ]] && group "$(basename "$t")" "$t"
+# The unit programs, as many at a time as there are processors; counted in the order of their names.
+units() {
+    local logs name t0=$SECONDS
+    logs=$(mktemp -d)
+    for t in "$B"/tests/test_*; do [ -x "$t" ] && [[ $t != *.* ]] && echo "$t"; done |
+        xargs -P "$(nproc)" -I{} bash -c 'log=$0/$(basename "$1"); "$1" >"$log" 2>&1; echo "$? $SECONDS" >"$log.ended"' "$logs" {}
+    for log in "$logs"/test_*; do
+        [[ $log == *.ended ]] && continue
+        name=$(basename "$log")
+        status=1 took=0
+        read -r status took <"$log.ended"
+        count "$name" "$status" "$log"
+        [ "$took" -ge 2 ] && echo "  $name: $took s"
     done
-fi
+    rm -rf "$logs"
+    echo "  unit: $((SECONDS - t0)) s"
+}
+
+want unit && units
 for g in lint fuzz cli spec oracle; do
     want $g || continue
     for s in "$T/$g".sh "$T/$g"/run*.sh; do
