@@ -8,36 +8,7 @@
 #include "kernels/cpu/ops.h"
 #include "kernels/threads.h"
 #include "tests/check.h"
-
-static uint32_t seed = 1;
-static float uniform(void) // -1 .. 1
-{
-    seed = seed * 1664525u + 1013904223u;
-    return (float)(seed >> 8) * 0x1p-23f - 1;
-}
-
-// Everything taken here is given back at the end of a case.
-static void *taken[512];
-static size_t takes;
-static void *take(size_t bytes)
-{
-    void *p = takes < sizeof taken / sizeof *taken ? aligned_alloc(64, (bytes + 64) / 64 * 64) : NULL;
-    if (p == NULL)
-        exit(1);
-    return taken[takes++] = p;
-}
-static void give_back(void)
-{
-    while (takes > 0)
-        free(taken[--takes]);
-}
-static float *noise(size_t n, float size)
-{
-    float *p = take(n * sizeof *p);
-    for (size_t i = 0; i < n; i++)
-        p[i] = size * uniform();
-    return p;
-}
+#include "tests/taken.h"
 
 // ---- naive forward: rows of doubles
 

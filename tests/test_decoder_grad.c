@@ -9,42 +9,13 @@
 #include "kernels/cpu/ops.h"
 #include "kernels/threads.h"
 #include "tests/check.h"
+#include "tests/taken.h"
 #include "tests/tiny.h"
 
 // Of relative distances |got - want| / |want| over all values. Rounding falls differently in two computations: what lies on a boundary between two codes changes every code behind it and moves the
 // result by 1 % and more. So of SEEDS random layers FLIPS may differ as a whole, where something is quantised.
 enum { SEEDS = 8, FLIPS = 1, TABLES = 8 };
 static const double forward_bound = 2e-6, dx_bound = 1e-5, slope_bound = 2e-5;
-
-static uint32_t seed = 1;
-static float uniform(void) // -1 .. 1
-{
-    seed = seed * 1664525u + 1013904223u;
-    return (float)(seed >> 8) * 0x1p-23f - 1;
-}
-
-// Everything taken here is given back at the end of a case.
-static void *taken[256];
-static size_t takes;
-static void *take(size_t bytes)
-{
-    void *p = takes < sizeof taken / sizeof *taken ? aligned_alloc(64, (bytes + 64) / 64 * 64) : NULL;
-    if (p == NULL)
-        exit(1);
-    return taken[takes++] = p;
-}
-static void give_back(void)
-{
-    while (takes > 0)
-        free(taken[--takes]);
-}
-static float *noise(size_t n, float size)
-{
-    float *p = take(n * sizeof *p);
-    for (size_t i = 0; i < n; i++)
-        p[i] = size * uniform();
-    return p;
-}
 
 // ---- cases
 

@@ -5,6 +5,7 @@
 #include "kernels/cpu/ops.h"
 #include "kernels/threads.h"
 #include "tests/check.h"
+#include "tests/uniform.h"
 
 // Largest error of derivatives against central differences, and against the reference: over the largest derivative for rmsnorm and attention, over the size of the terms of each value for the others.
 // silu_gate: at large gates 1 - s has few bits left. loss: logits and their log-sum of up to 20 are subtracted in fp32.
@@ -21,13 +22,6 @@ static const struct bound *bound(const char *operation)
         if (strcmp(bounds[i].operation, operation) == 0)
             return &bounds[i];
     return NULL;
-}
-
-static uint32_t seed = 1;
-static float uniform(void) // -1 .. 1
-{
-    seed = seed * 1664525u + 1013904223u;
-    return (float)(seed >> 8) * 0x1p-23f - 1;
 }
 
 static void *take(size_t n, size_t size)

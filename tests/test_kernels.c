@@ -11,6 +11,7 @@
 #include "kernels/cpu/ops.h"
 #include "kernels/threads.h"
 #include "tests/check.h"
+#include "tests/uniform.h"
 
 // Largest difference from the reference: absolute for gemm (per k, inputs within +-1), attention (values within +-1) and cross_entropy, relative for rmsnorm, silu_gate; 0: the same bits.
 static const struct {
@@ -26,13 +27,6 @@ static double allowed(const char *operation)
         if (strcmp(tolerance[i].operation, operation) == 0)
             return tolerance[i].most;
     return -1;
-}
-
-static uint32_t seed = 1;
-static float uniform(void) // -1 .. 1
-{
-    seed = seed * 1664525u + 1013904223u;
-    return (float)(seed >> 8) * 0x1p-23f - 1;
 }
 
 static void *take(size_t n, size_t size)
