@@ -266,6 +266,10 @@ static void by_recipe(const char *json, const rs_gptq_model_options *g)
     rs_mapped_close(made);
     rs_mapped_close(from);
     rs_recipe_free(r);
+    rs_pack_options later = {.scheme = {.w_bits = 16}, .a = {.bits = 8, .clip = 1}, .kv = o.kv}; // a policy is replaced with its exceptions
+    if (!pack(out, plain, later, NULL) || !CHECK(rs_mapped_open(&made, plain, &e) == RS_OK)) return;
+    CHECK(rs_mapped_head(made)->plan.n_except == 0 && rs_mapped_head(made)->plan.a.bits == 8);
+    rs_mapped_close(made);
 }
 
 static void names(void)
