@@ -73,6 +73,30 @@ static void refusals(void)
     }
 }
 
+// Any damage is taken or refused with a reason.
+static void damage(const char *good)
+{
+    static const char other[] = "0-9\"{}[]:, *\\x\xff";
+    char *json = malloc(strlen(good) + 1);
+    rs_recipe *r;
+    rs_error e;
+    bool kept = true;
+    for (size_t i = 0; i < strlen(good); i++)
+        for (size_t k = 0; k < sizeof other; k++) { // the last one is NUL: a cut
+            strcpy(json, good);
+            json[i] = other[k];
+            rs_status st = parse(&r, json, &e);
+            kept = kept && st == e.status && (r != NULL) == (st == RS_OK) && (st == RS_OK || ((st == RS_E_IMPORT || st == RS_E_LIMIT) && e.text[0] != 0));
+            if (r == NULL) continue;
+            rs_scheme s = rs_scheme_default();
+            st = rs_recipe_check(r, &s, L, &e);
+            kept = kept && (st == RS_OK || st == RS_USAGE);
+            rs_recipe_free(r);
+        }
+    CHECK(kept);
+    free(json);
+}
+
 // ---- what rules say
 
 static void requests(void)
@@ -272,6 +296,33 @@ static void by_recipe(const char *json, const rs_gptq_model_options *g)
     rs_mapped_close(made);
 }
 
+// The network quantises the inputs that the plan excepts: two recipes that mean the same give the same logits, and others than the plan without them.
+static void inputs(void)
+{
+    static const char *const json[] = {"{\"rules\": [{\"role\": [\"q\", \"down\"], \"layers\": [1, 2], \"a_bits\": 3}]}",
+                                       "{\"rules\": [{\"a_bits\": 16}, {\"role\": [\"q\", \"down\"], \"layers\": [1, 2], \"a_bits\": 3}]}", "{\"rules\": []}", "{\"rules\": []}"};
+    static const unsigned bits[] = {16, 3, 16, 3};
+    enum { S = 24 };
+    tiny_spec spec = tiny_default();
+    int32_t ids[S];
+    float *logits[4];
+    rs_mapped *m = NULL;
+    rs_network *n;
+    rs_error e = {0};
+    tiny_ids(&spec, S, ids);
+    for (int i = 0; i < 4; i++) {
+        rs_recipe *r = recipe(json[i]);
+        rs_pack_options o = {.scheme = {.w_bits = 16}, .a = {.bits = bits[i], .clip = 1}, .kv = {.bits = 16, .clip = 1}, .recipe = r};
+        if (!pack(model, out, o, NULL) || !CHECKF(stages_network(out, NULL, &m, &n, &e) == RS_OK && (logits[i] = stages_logits(n, S, ids, &e)) != NULL, "%s", e.text)) return;
+        rs_network_close(n);
+        rs_mapped_close(m);
+        rs_recipe_free(r);
+    }
+    CHECK(memcmp(logits[0], logits[1], S * spec.V * sizeof(float)) == 0);
+    for (int i = 2; i < 4; i++) CHECK(tiny_difference(S * spec.V, logits[0], logits[i]) > 1e-3);
+    for (int i = 0; i < 4; i++) free(logits[i]);
+}
+
 static void names(void)
 {
     rs_recipe *r = recipe("{\"rules\": [{\"role\": \"down\", \"w_bits\": 8}]}");
@@ -348,6 +399,7 @@ int main(void)
     tiny_path(plain, sizeof plain, "plain.rsq");
     rs_threads_set(2);
     refusals();
+    damage(mixed);
     requests();
     order();
     plans();
@@ -358,6 +410,7 @@ int main(void)
         by_recipe(mixed, NULL);
         by_recipe(mixed, &g);
         by_recipe("{\"rules\": [{\"method\": \"rtn\"}, {\"role\": \"q\", \"method\": \"gptq\", \"w_bits\": 5}]}", &g);
+        inputs();
         twice();
         behind_left();
     }
