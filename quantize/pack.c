@@ -91,7 +91,8 @@ static rs_status round_tensor(rs_stage *s, const rs_frame *f, const rs_tensor *t
         if (fabsf(w[i]) >= 65520.0f) st = rs_fail(e, RS_E_VALUE, "%s: value %g is above the range of f16; use --rest bf16 or f32", t->name, (double)w[i]);
     if (st == RS_OK) {
         const rs_kernels *k = rs_kernels_cpu();
-        (t->dtype == RS_F16 ? k->f32_to_f16 : k->f32_to_bf16)((size_t)n, w, (uint16_t *)(void *)out);
+        if (t->dtype == RS_F32) memcpy(out, w, (size_t)n * sizeof *w);
+        else (t->dtype == RS_F16 ? k->f32_to_f16 : k->f32_to_bf16)((size_t)n, w, (uint16_t *)(void *)out);
         st = rs_writer_tensor(s->writer, t, out, e);
     }
     free(raw);
