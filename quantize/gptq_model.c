@@ -10,7 +10,7 @@
 #include "formats/spool.h"
 #include "transforms/weights.h"
 
-enum { ROLES = 7, INPUTS = 4, COLUMNS = 256 }; // matrices of a layer; inputs that they share; columns of a Hessian that are summed at a time
+enum { ROLES = RS_SCHEME_ROLES, INPUTS = 4, COLUMNS = 256 }; // matrices of a layer; inputs that they share; columns of a Hessian that are summed at a time
 
 // The four inputs of a layer, and who reads them (offsets from role q).
 static const struct input {
@@ -22,8 +22,9 @@ struct rs_gptq_model {
     const rs_gptq_model_options *o; // while it runs
     rs_calibration c;
     rs_decoder_layer layer;      // the loaded one, whose weights become the quantised ones
+    rs_scheme base, scheme[ROLES];
     const rs_tensor *tensor[ROLES];
-    rs_tensor packed[ROLES];
+    rs_tensor packed[ROLES];     // where the scheme packs
     float *weight[ROLES];        // decoded quantised weights
     float *hessian[INPUTS];      // [n, n]: the upper triangle, in blocks; NULL while it is not being summed
     size_t width[INPUTS];
@@ -102,8 +103,12 @@ static void sum_up(void *context, rs_tap tap, size_t rows, size_t cols, const fl
         rs_network_kernels(g->c.n)->gemm_tn(cols - j < COLUMNS ? cols - j : COLUMNS, cols - j, rows, x + j, ld, x + j, ld, 1, g->hessian[i] + j * cols + j, cols);
 }
 
+// Only where GPTQ asks for it.
 static rs_status begin_sum(rs_gptq_model *g, int i, rs_error *e)
 {
+    bool wanted = false;
+    for (int r = inputs[i].first; r < inputs[i].first + inputs[i].count; r++) wanted = wanted || (g->scheme[r].gptq && rs_scheme_packs(&g->scheme[r], g->tensor[r]));
+    if (!wanted) return RS_OK;
     g->hessian[i] = calloc(g->width[i] * g->width[i], sizeof(float));
     return g->hessian[i] == NULL ? rs_fail(e, RS_E_NOMEM, "Hessian of order %zu", g->width[i]) : RS_OK;
 }
@@ -121,8 +126,10 @@ static rs_status load(rs_gptq_model *g, uint64_t i, rs_error *e)
     RS_TRY(rs_calibration_load(&g->c, i, &g->layer, e));
     for (int r = 0; r < ROLES; r++) {
         g->tensor[r] = rs_network_tensor(g->c.n, (rs_role)(RS_ROLE_Q + r));
+        g->scheme[r] = rs_recipe_scheme(g->o->recipe, &g->base, g->tensor[r]);
+        if (!rs_scheme_packs(&g->scheme[r], g->tensor[r])) continue;
         if (g->tensor[r]->enc != RS_ENC_RAW) return rs_fail(e, RS_USAGE, "%s: packed already (%s)", g->tensor[r]->name, rs_enc_name(g->tensor[r]->enc));
-        RS_TRY(rs_quantize_layout(&g->o->scheme, g->tensor[r], &g->packed[r], e));
+        RS_TRY(rs_quantize_layout(&g->scheme[r], g->tensor[r], &g->packed[r], e));
         size_t size = ((size_t)(g->packed[r].shape[0] * g->packed[r].shape[1]) * sizeof(float) + 63) / 64 * 64;
         if (g->weight[r] == NULL && (g->weight[r] = aligned_alloc(64, size)) == NULL) return rs_fail(e, RS_E_NOMEM, "%s: quantised weights", g->tensor[r]->name);
     }
@@ -131,12 +138,16 @@ static rs_status load(rs_gptq_model *g, uint64_t i, rs_error *e)
 
 static rs_status quantise_matrix(rs_gptq_model *g, uint64_t layer, int r, const rs_gptq_factor *f, rs_error *e)
 {
+    const rs_scheme *s = &g->scheme[r];
+    if (!rs_scheme_packs(s, g->tensor[r])) return RS_OK;
     const rs_tensor *packed = &g->packed[r];
-    rs_gptq_report report = {.damp = f->damp, .raised = f->raised};
+    const float *w = *weight_of(&g->layer, r);
+    rs_gptq_report report = {.gptq = s->gptq, .damp = f->damp, .raised = f->raised};
     double loss = 0;
     uint8_t *payload = malloc((size_t)packed->payload_len + 1);
     rs_status st = payload == NULL ? rs_fail(e, RS_E_NOMEM, "%s: packed payload", packed->name) : RS_OK;
-    if (st == RS_OK) st = rs_gptq_pack(&g->o->scheme, packed, &g->o->gptq, f, *weight_of(&g->layer, r), payload, &report.cost, &loss, e);
+    if (st == RS_OK && s->gptq) st = rs_gptq_pack(s, packed, &g->o->gptq, f, w, payload, &report.cost, &loss, e);
+    if (st == RS_OK && !s->gptq) st = rs_rtn_pack(s, packed, w, payload, &report.cost, e);
     if (st == RS_OK) st = save(g, layer, r, payload, e);
     if (st == RS_OK) st = rs_weights_rows(packed, payload, 0, packed->shape[0], g->weight[r], e);
     if (st == RS_OK) *weight_of(&g->layer, r) = g->weight[r];
@@ -146,11 +157,11 @@ static rs_status quantise_matrix(rs_gptq_model *g, uint64_t layer, int r, const 
     return st;
 }
 
-// The matrices that read input i, by the Hessian that has been summed for it.
+// The matrices that read input i, by the Hessian that has been summed for it if there is one.
 static rs_status quantise(rs_gptq_model *g, uint64_t layer, int i, rs_error *e)
 {
-    rs_gptq_factor f;
-    rs_status st = rs_gptq_factorise(&f, &g->o->gptq, g->width[i], g->hessian[i], e);
+    rs_gptq_factor f = {0};
+    rs_status st = g->hessian[i] != NULL ? rs_gptq_factorise(&f, &g->o->gptq, g->width[i], g->hessian[i], e) : RS_OK;
     free(g->hessian[i]);
     g->hessian[i] = NULL;
     if (st == RS_E_VALUE) st = rs_error_prefix(e, st, "input of %s", g->tensor[inputs[i].first]->name);
@@ -222,6 +233,8 @@ rs_status rs_gptq_model_run(rs_gptq_model **out, const rs_mapped *m, const rs_ca
     if (g == NULL) return rs_fail(e, RS_E_NOMEM, "GPTQ");
     g->fd = -1;
     g->o = o;
+    g->base = o->scheme;
+    g->base.gptq = true;
     rs_status st = rs_network_open(&n, m, NULL, e);
     if (st == RS_OK) st = run(g, n, text, e);
     rs_calibration_close(&g->c);

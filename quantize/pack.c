@@ -9,13 +9,38 @@
 #include "kernels/kernels.h"
 #include "transforms/weights.h"
 
-rs_status rs_pack_head(const rs_head *in, const rs_pack_options *o, rs_head *out, rs_error *e)
+rs_status rs_pack_head(const rs_head *in, const rs_pack_options *o, rs_head *out, rs_arena *arena, rs_error *e)
 {
     if (in->kind != RS_KIND_WEIGHTS) return rs_fail(e, RS_USAGE, "the stream holds rotations, not weights");
     *out = *in;
     out->plan.a = o->a;
     out->plan.kv = o->kv;
-    return RS_OK;
+    if (o->recipe != NULL) RS_TRY(rs_recipe_check(o->recipe, &o->scheme, in->layers, e));
+    return rs_recipe_plan(o->recipe, in->layers, &out->plan, arena, e);
+}
+
+// A recipe, and the exceptions of the plan with it, go by names, roles and layers, which must belong together.
+static rs_status check_name(const rs_tensor *t, rs_error *e)
+{
+    const rs_config names = {.L = t->layer < 0 ? 0 : (uint64_t)t->layer + 1};
+    rs_tensor own = {.name = ""};
+    if (names.L > 0) rs_scheme_matrix_at(&names, (names.L - 1) * RS_SCHEME_ROLES + (uint64_t)(t->role - RS_ROLE_Q), &own);
+    return strcmp(own.name, t->name) == 0 ? RS_OK : rs_fail(e, RS_E_TENSOR, "%s: role %s, layer %lld are not what the name says", t->name, rs_role_name(t->role), (long long)t->layer);
+}
+
+rs_status rs_pack_plan(const rs_pack_options *o, const rs_tensor *t, rs_pack_target *to, rs_error *e)
+{
+    *to = (rs_pack_target){.kind = RS_PACK_COPY, .scheme = rs_recipe_scheme(o->recipe, &o->scheme, t), .tensor = *t};
+    if (o->recipe != NULL && rs_scheme_matrix(t)) RS_TRY(check_name(t, e));
+    if (rs_scheme_packs(&to->scheme, t)) {
+        if (t->enc != RS_ENC_RAW) return rs_fail(e, RS_USAGE, "%s: packed already (%s)", t->name, rs_enc_name(t->enc));
+        to->kind = RS_PACK_CODE;
+        return rs_quantize_layout(&to->scheme, t, &to->tensor, e);
+    }
+    if (!rs_scheme_rounds(&to->scheme, t)) return RS_OK;
+    to->kind = RS_PACK_ROUND;
+    to->tensor.dtype = to->scheme.rest;
+    return rs_tensor_layout(&to->tensor, RS_F32, 0, e);
 }
 
 // The payload of the current frame as f32; *w is either inside *raw or decoded into *decoded. All three are the caller's to free (raw, decoded).
@@ -34,20 +59,18 @@ static rs_status read_weights(rs_stage *s, const rs_frame *f, uint8_t **raw, flo
     return rs_weights_rows(f->tensor, *raw, 0, rows, *decoded, e);
 }
 
-static rs_status pack_tensor(rs_stage *s, const rs_frame *f, const rs_pack_options *o, rs_error *e)
+static rs_status pack_tensor(rs_stage *s, const rs_frame *f, const rs_pack_options *o, const rs_pack_target *to, rs_error *e)
 {
-    if (f->tensor->enc != RS_ENC_RAW) return rs_fail(e, RS_USAGE, "%s: packed already (%s)", f->tensor->name, rs_enc_name(f->tensor->enc));
-    rs_tensor packed;
-    RS_TRY(rs_quantize_layout(&o->scheme, f->tensor, &packed, e));
+    const rs_tensor *packed = &to->tensor;
     uint8_t *raw = NULL, *payload = NULL;
     float *decoded = NULL;
     const float *w;
     rs_pack_error cost;
     rs_status st = o->payload == NULL ? read_weights(s, f, &raw, &decoded, &w, e) : RS_OK;
-    if (st == RS_OK && (payload = malloc((size_t)packed.payload_len + 1)) == NULL) st = rs_fail(e, RS_E_NOMEM, "%s: packed payload", packed.name);
-    if (st == RS_OK) st = o->payload == NULL ? rs_rtn_pack(&o->scheme, &packed, w, payload, &cost, e) : o->payload(o->source, &packed, payload, e);
-    if (st == RS_OK) st = rs_writer_tensor(s->writer, &packed, payload, e);
-    if (st == RS_OK && o->payload == NULL && o->packed != NULL) o->packed(o->context, &packed, &cost);
+    if (st == RS_OK && (payload = malloc((size_t)packed->payload_len + 1)) == NULL) st = rs_fail(e, RS_E_NOMEM, "%s: packed payload", packed->name);
+    if (st == RS_OK) st = o->payload == NULL ? rs_rtn_pack(&to->scheme, packed, w, payload, &cost, e) : o->payload(o->source, packed, payload, e);
+    if (st == RS_OK) st = rs_writer_tensor(s->writer, packed, payload, e);
+    if (st == RS_OK && o->payload == NULL && o->packed != NULL) o->packed(o->context, packed, &cost);
     free(raw);
     free(decoded);
     free(payload);
@@ -55,24 +78,22 @@ static rs_status pack_tensor(rs_stage *s, const rs_frame *f, const rs_pack_optio
 }
 
 // Rounds embedding or head to scheme.rest; a value that becomes infinite is an error.
-static rs_status round_tensor(rs_stage *s, const rs_frame *f, const rs_pack_options *o, rs_error *e)
+static rs_status round_tensor(rs_stage *s, const rs_frame *f, const rs_tensor *t, rs_error *e)
 {
-    rs_tensor t = *f->tensor;
-    t.dtype = o->scheme.rest;
-    RS_TRY(rs_tensor_layout(&t, RS_F32, 0, e));
     uint8_t *raw = NULL, *out = NULL;
     float *decoded = NULL;
     const float *w;
     uint64_t n = 0;
     rs_status st = read_weights(s, f, &raw, &decoded, &w, e);
-    if (st == RS_OK && !rs_tensor_elements(&t, &n)) st = rs_fail(e, RS_E_LIMIT, "%s: too large", t.name);
-    if (st == RS_OK && (out = malloc((size_t)t.payload_len + 1)) == NULL) st = rs_fail(e, RS_E_NOMEM, "%s: rounded payload", t.name);
-    for (uint64_t i = 0; st == RS_OK && t.dtype == RS_F16 && i < n; i++)
-        if (fabsf(w[i]) >= 65520.0f) st = rs_fail(e, RS_E_VALUE, "%s: value %g is above the range of f16; use --rest bf16 or f32", t.name, (double)w[i]);
+    if (st == RS_OK && !rs_tensor_elements(t, &n)) st = rs_fail(e, RS_E_LIMIT, "%s: too large", t->name);
+    if (st == RS_OK && (out = malloc((size_t)t->payload_len + 1)) == NULL) st = rs_fail(e, RS_E_NOMEM, "%s: rounded payload", t->name);
+    for (uint64_t i = 0; st == RS_OK && t->dtype == RS_F16 && i < n; i++)
+        if (fabsf(w[i]) >= 65520.0f) st = rs_fail(e, RS_E_VALUE, "%s: value %g is above the range of f16; use --rest bf16 or f32", t->name, (double)w[i]);
     if (st == RS_OK) {
         const rs_kernels *k = rs_kernels_cpu();
-        (t.dtype == RS_F16 ? k->f32_to_f16 : k->f32_to_bf16)((size_t)n, w, (uint16_t *)(void *)out);
-        st = rs_writer_tensor(s->writer, &t, out, e);
+        if (t->dtype == RS_F32) memcpy(out, w, (size_t)n * sizeof *w);
+        else (t->dtype == RS_F16 ? k->f32_to_f16 : k->f32_to_bf16)((size_t)n, w, (uint16_t *)(void *)out);
+        st = rs_writer_tensor(s->writer, t, out, e);
     }
     free(raw);
     free(decoded);
@@ -80,24 +101,51 @@ static rs_status round_tensor(rs_stage *s, const rs_frame *f, const rs_pack_opti
     return st;
 }
 
-// Groups of the policy must divide what they group.
+// Groups must divide what they group.
 rs_status rs_pack_check(const rs_config *c, const rs_pack_options *o, rs_error *e)
 {
     if (o->kv.group != 0 && c->h % o->kv.group != 0) return rs_fail(e, RS_USAGE, "--kv-group %llu does not divide the head size %llu", (unsigned long long)o->kv.group, (unsigned long long)c->h);
-    if (o->a.group != 0 && (c->d % o->a.group != 0 || c->f % o->a.group != 0 || (c->n_q * c->h) % o->a.group != 0))
+    if (o->recipe == NULL && o->a.group != 0 && (c->d % o->a.group != 0 || c->f % o->a.group != 0 || (c->n_q * c->h) % o->a.group != 0))
         return rs_fail(e, RS_USAGE, "--a-group %llu does not divide every input width (%llu, %llu, %llu)", (unsigned long long)o->a.group, (unsigned long long)c->d, (unsigned long long)(c->n_q * c->h),
                        (unsigned long long)c->f);
+    for (uint64_t i = 0; i < c->L * RS_SCHEME_ROLES; i++) {
+        rs_tensor t, packed;
+        rs_scheme_matrix_at(c, i, &t);
+        rs_scheme s = rs_recipe_scheme(o->recipe, &o->scheme, &t);
+        rs_act a = rs_recipe_act(o->recipe, &o->a, &t);
+        if (rs_scheme_packs(&s, &t)) RS_TRY(rs_quantize_layout(&s, &t, &packed, e));
+        if (a.group != 0 && t.shape[1] % a.group != 0)
+            return rs_fail(e, RS_USAGE, "%s: activations in groups of %llu do not fit its %llu columns", t.name, (unsigned long long)a.group, (unsigned long long)t.shape[1]);
+    }
     return RS_OK;
 }
 
-static rs_status check_config(rs_stage *s, const rs_frame *f, const rs_pack_options *o, rs_error *e)
+rs_status rs_pack_config(rs_reader *r, const rs_frame *f, const rs_pack_options *o, uint8_t **json, rs_error *e)
 {
-    uint8_t *json = malloc((size_t)f->payload_len + 1);
-    if (json == NULL) return rs_fail(e, RS_E_NOMEM, "config.json");
     rs_config c;
-    rs_status st = rs_reader_read_all(s->reader, json, e);
-    if (st == RS_OK) st = rs_config_parse(&c, json, (size_t)f->payload_len, e);
-    if (st == RS_OK) st = rs_pack_check(&c, o, e);
+    *json = malloc((size_t)f->payload_len + 1);
+    if (*json == NULL) return rs_fail(e, RS_E_NOMEM, "config.json");
+    RS_TRY(rs_reader_read_all(r, *json, e));
+    RS_TRY(rs_config_parse(&c, *json, (size_t)f->payload_len, e));
+    return rs_pack_check(&c, o, e);
+}
+
+static rs_status tensor(rs_stage *s, const rs_frame *f, const rs_pack_options *o, rs_error *e)
+{
+    rs_pack_target to;
+    RS_TRY(rs_pack_plan(o, f->tensor, &to, e));
+    switch (to.kind) {
+    case RS_PACK_CODE: return pack_tensor(s, f, o, &to, e);
+    case RS_PACK_ROUND: return round_tensor(s, f, &to.tensor, e);
+    case RS_PACK_COPY: break;
+    }
+    return rs_stage_copy(s, f, e);
+}
+
+static rs_status config(rs_stage *s, const rs_frame *f, const rs_pack_options *o, rs_error *e)
+{
+    uint8_t *json;
+    rs_status st = rs_pack_config(s->reader, f, o, &json, e);
     if (st == RS_OK) st = rs_writer_file(s->writer, f->file_name, json, (size_t)f->payload_len, e);
     free(json);
     return st;
@@ -109,9 +157,8 @@ rs_status rs_pack_stream(rs_stage *s, const rs_pack_options *o, rs_error *e)
         rs_frame f;
         RS_TRY(rs_reader_next(s->reader, &f, e));
         if (f.type == RS_FRAME_END) return RS_OK;
-        if (f.type == RS_FRAME_TENS && rs_scheme_packs(&o->scheme, f.tensor)) RS_TRY(pack_tensor(s, &f, o, e));
-        else if (f.type == RS_FRAME_TENS && rs_scheme_rounds(&o->scheme, f.tensor)) RS_TRY(round_tensor(s, &f, o, e));
-        else if (f.type == RS_FRAME_FILE && strcmp(f.file_name, "config.json") == 0) RS_TRY(check_config(s, &f, o, e));
+        if (f.type == RS_FRAME_TENS) RS_TRY(tensor(s, &f, o, e));
+        else if (f.type == RS_FRAME_FILE && strcmp(f.file_name, "config.json") == 0) RS_TRY(config(s, &f, o, e));
         else RS_TRY(rs_stage_copy(s, &f, e));
         if (o->progress != NULL) o->progress(o->context, (double)rs_in_offset(s->in));
     }

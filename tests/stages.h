@@ -17,7 +17,7 @@ __attribute__((unused)) static rs_status stages_pack(const char *in, const char 
     rs_head head;
     char *argv[] = {(char[]){"rs-pack"}, NULL};
     rs_status st = rs_stage_open(&s, "rs-pack", in, e);
-    if (st == RS_OK) st = rs_pack_head(rs_reader_head(s.reader), o, &head, e);
+    if (st == RS_OK) st = rs_pack_head(rs_reader_head(s.reader), o, &head, s.arena, e);
     if (st == RS_OK) st = rs_stage_begin(&s, out, NULL, 0, &head, 1, argv, NULL, e);
     if (st == RS_OK) st = rs_pack_stream(&s, o, e);
     if (st == RS_OK) st = rs_stage_finish(&s, e);

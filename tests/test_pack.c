@@ -132,6 +132,26 @@ static void policies(void)
     (void)pack(&o, model, "policy");
     o.scheme.rest = RS_BF16;
     (void)pack(&o, model, "rest in bf16");
+    if (CHECK(rename(out, changed) == 0)) {
+        rs_recipe *leave = NULL; // packed by the stage before
+        static const char json[] = "{\"rules\": [{\"leave\": true}]}";
+        rs_pack_options widen = o;
+        CHECK(rs_recipe_parse(&leave, json, sizeof json - 1, NULL) == RS_OK);
+        widen.recipe = leave;
+        widen.scheme.rest = RS_F32;
+        rs_mapped *a = NULL, *b = NULL;
+        if (CHECK(stages_pack(changed, again, &widen, NULL) == RS_OK && rs_mapped_open(&a, changed, NULL) == RS_OK && rs_mapped_open(&b, again, NULL) == RS_OK)) {
+            uint64_t n, k;
+            const rs_tensor *wide = rs_mapped_find(b, "model.embed_tokens.weight");
+            float *x = decode(a, rs_mapped_find(a, "model.embed_tokens.weight"), &n), *y = decode(b, wide, &k);
+            CHECKF(wide->dtype == RS_F32 && n == k && memcmp(x, y, (size_t)n * sizeof *x) == 0, "bf16 to f32 changes values");
+            free(x);
+            free(y);
+        }
+        rs_mapped_close(a);
+        rs_mapped_close(b);
+        rs_recipe_free(leave);
+    }
     o.scheme.rest_keep = true;
     o.scheme.clip_steps = 1;
     (void)pack(&o, model, "rest kept, no clip search");
