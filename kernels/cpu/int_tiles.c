@@ -18,6 +18,9 @@
 #define LOAD512(p) _mm512_loadu_si512((const void *)(p))
 #define STORE512(p, x) _mm512_storeu_si512((void *)(p), x)
 
+// One row after the other: left alone, compilers load the activations of all rows first and run out of registers.
+#define IN_ORDER(s) __asm__ volatile("" : "+x"((s)[0]), "+x"((s)[1]) : : "memory")
+
 INLINE int quad(const uint8_t *a)
 {
     int x;
@@ -73,6 +76,7 @@ INLINE RS_AVX2 void rows_avx2(const size_t rows, size_t quads, size_t burst, con
                 const __m256i x = _mm256_set1_epi32(quad(a + 4 * r));
                 s[r][0] = _mm256_add_epi16(s[r][0], _mm256_maddubs_epi16(x, w0));
                 s[r][1] = _mm256_add_epi16(s[r][1], _mm256_maddubs_epi16(x, w1));
+                IN_ORDER(s[r]);
             }
         }
         for (size_t r = 0; r < rows; r++) {
@@ -138,6 +142,7 @@ const rs_int_kernels rs_int_avx2 = {.name = "avx2", .instruction = "vpmaddubsw y
                 const V x = SPREAD(quad(a + 4 * r));                                                                               \
                 s[r][0] = DOT(s[r][0], x, w0);                                                                                     \
                 s[r][1] = DOT(s[r][1], x, w1);                                                                                     \
+                IN_ORDER(s[r]);                                                                                                    \
             }                                                                                                                      \
         }                                                                                                                          \
         for (size_t r = 0; r < rows; r++) {                                                                                        \
