@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Measures what the README states. Needs $B (build folder); MODEL (GGUF, safetensors or directory) and TEXT, by default those in $RS_SHARED or ../shared.
-# Arguments or PARTS="..." name parts: fp llama fuse seeds reference residual subspace memory fuse-speed eval-speed gptq io tokenizer kernels learn. Each prints: what, measured, wanted.
+# Arguments or PARTS="..." name parts: fp llama fuse seeds reference residual subspace memory fuse-speed eval-speed gptq io tokenizer kernels int-gemm learn. Each prints: what, measured, wanted.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 export PATH="$B/bin:$PATH" LC_ALL=C
@@ -206,6 +206,8 @@ part_tokenizer() {
 
 part_kernels() { "$B/tests/bench_kernels"; }
 
+part_int-gemm() { "$B/tests/bench_int_gemm"; } # wanted: W4A4 at least 2 of sgemm and 60 % of peak
+
 part_learn() { # one step of learning: speed against sgemm and PyTorch, memory against what was stated
     ready
     local log=$dir/learn.jsonl said peak ours theirs
@@ -223,5 +225,5 @@ part_learn() { # one step of learning: speed against sgemm and PyTorch, memory a
     rm -f "$dir/R.none.pt"
 }
 
-parts=${*:-${PARTS:-fp llama fuse seeds reference residual subspace memory fuse-speed eval-speed gptq io tokenizer kernels learn}}
+parts=${*:-${PARTS:-fp llama fuse seeds reference residual subspace memory fuse-speed eval-speed gptq io tokenizer kernels int-gemm learn}}
 for p in $parts; do "part_$p"; done

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Fake quantisation (design of the grids: kernels.h): divide, round half to even, add the zero point, clamp, and back; every path gives the same bits.
+// Quantisation of rows, to values (fake) or to codes (design of the grids: kernels.h): divide, round half to even, add the zero point, clamp, and back; every path gives the same bits.
 #include <float.h>
 #include <math.h>
 #include <stdatomic.h>
+#include <string.h>
 
+#include "kernels/cpu/int_ops.h"
 #include "kernels/cpu/ops.h"
 #include "kernels/cpu/pieces.h"
 #include "kernels/cpu/vec.h"
@@ -46,13 +48,18 @@ static struct grid grid(const rs_quantizer *q, float lo, float hi)
     return g;
 }
 
+static float code(float x, struct grid g)
+{
+    return clamp(rintf(x / g.scale) + g.zero, g.first, g.last);
+}
+
 static void quantise(const rs_quantizer *q, size_t n, float *x)
 {
     float lo, hi;
     range(n, x, &lo, &hi);
     const struct grid g = grid(q, lo, hi);
     for (size_t i = 0; i < n; i++)
-        x[i] = g.scale * (clamp(rintf(x[i] / g.scale) + g.zero, g.first, g.last) - g.zero);
+        x[i] = g.scale * (code(x[i], g) - g.zero);
 }
 
 size_t rs_fake_quant_plain(const rs_quantizer *q, size_t B, size_t n, float *x, size_t ld)
@@ -69,6 +76,33 @@ size_t rs_fake_quant_plain(const rs_quantizer *q, size_t B, size_t n, float *x, 
         }
         for (size_t i = 0; i < n; i += group)
             quantise(q, group, x + i);
+    }
+    return bad;
+}
+
+// A row that cannot be quantised.
+static size_t no_codes(size_t n, uint8_t *codes, float *scale, int32_t *zero)
+{
+    memset(codes, 0, n);
+    *scale = 1;
+    *zero = 0;
+    return 1;
+}
+
+size_t rs_int_quantise_plain(const rs_quantizer *q, size_t B, size_t n, const float *x, size_t ldx, uint8_t *codes, size_t ld, float *scale, int32_t *zero)
+{
+    size_t bad = 0;
+    for (size_t b = 0; b < B; b++, x += ldx, codes += ld) {
+        float lo, hi;
+        if (!range(n, x, &lo, &hi)) {
+            bad += no_codes(n, codes, &scale[b], &zero[b]);
+            continue;
+        }
+        const struct grid g = grid(q, lo, hi);
+        for (size_t i = 0; i < n; i++)
+            codes[i] = (uint8_t)code(x[i], g);
+        scale[b] = g.scale;
+        zero[b] = (int32_t)g.zero;
     }
     return bad;
 }
@@ -90,10 +124,14 @@ static RS_AVX2 bool range_avx2(size_t n, const float *x, float *lo, float *hi)
     return _mm256_movemask_ps(strange) == 0 && *hi - *lo <= FLT_MAX;
 }
 
+static inline __attribute__((always_inline)) RS_AVX2 v8 code_v8(v8 x, v8 scale, v8 zero, v8 first, v8 last)
+{
+    return v8_min(last, v8_max(first, v8_add(v8_round(v8_div(x, scale)), zero)));
+}
+
 static inline __attribute__((always_inline)) RS_AVX2 v8 quantise_v8(v8 x, v8 scale, v8 zero, v8 first, v8 last)
 {
-    const v8 code = v8_min(last, v8_max(first, v8_add(v8_round(v8_div(x, scale)), zero)));
-    return v8_mul(scale, v8_sub(code, zero));
+    return v8_mul(scale, v8_sub(code_v8(x, scale, zero, first, last), zero));
 }
 
 static RS_AVX2 void quantise_avx2(size_t n, float *x, struct grid g)
@@ -137,6 +175,54 @@ size_t rs_fake_quant_avx2(const rs_quantizer *q, size_t B, size_t n, float *x, s
     if (q->bits >= 16)
         return 0;
     rs_threads_for(rs_pieces_count(B, r.rows), rows_piece, &r);
+    return atomic_load(&r.bad);
+}
+
+static RS_AVX2 void codes_avx2(size_t n, const float *x, struct grid g, uint8_t *codes)
+{
+    const v8 scale = v8_set(g.scale), zero = v8_set(g.zero), first = v8_set(g.first), last = v8_set(g.last);
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        const __m256i c = _mm256_cvtps_epi32(code_v8(v8_load(x + i), scale, zero, first, last));
+        const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(c), _mm256_extracti128_si256(c, 1));
+        _mm_storel_epi64((__m128i *)(codes + i), _mm_packus_epi16(words, words));
+    }
+    for (; i < n; i++)
+        codes[i] = (uint8_t)code(x[i], g);
+}
+
+struct coding {
+    const rs_quantizer *q;
+    size_t B, n, ldx, ld, rows;
+    const float *x;
+    uint8_t *codes;
+    float *scale;
+    int32_t *zero;
+    atomic_size_t bad;
+};
+
+static void coding_piece(void *context, size_t piece)
+{
+    struct coding *r = context;
+    const size_t end = rs_pieces_min(r->B, (piece + 1) * r->rows);
+    for (size_t b = piece * r->rows; b < end; b++) {
+        const float *x = r->x + b * r->ldx;
+        float lo, hi;
+        if (!range_avx2(r->n, x, &lo, &hi)) {
+            atomic_fetch_add(&r->bad, no_codes(r->n, r->codes + b * r->ld, &r->scale[b], &r->zero[b]));
+            continue;
+        }
+        const struct grid g = grid(r->q, lo, hi);
+        codes_avx2(r->n, x, g, r->codes + b * r->ld);
+        r->scale[b] = g.scale;
+        r->zero[b] = (int32_t)g.zero;
+    }
+}
+
+size_t rs_int_quantise_avx2(const rs_quantizer *q, size_t B, size_t n, const float *x, size_t ldx, uint8_t *codes, size_t ld, float *scale, int32_t *zero)
+{
+    struct coding r = {.q = q, .B = B, .n = n, .ldx = ldx, .ld = ld, .rows = rs_pieces_rows(n), .x = x, .codes = codes, .scale = scale, .zero = zero};
+    rs_threads_for(rs_pieces_count(B, r.rows), coding_piece, &r);
     return atomic_load(&r.bad);
 }
 

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+// Integer products against sgemm of the same sizes, against a loop of the same instruction on registers, and one token against the read bandwidth. Rounds alternate between all of
+// them; each rate is the median of its rounds, per second of processor time (what other programs take does not count). Arguments: [threads [n [k [rounds]]]].
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include "kernels/cpu/int_ops.h"
+#include "kernels/packed.h"
+#include "kernels/threads.h"
+
+enum { M = 512, ROUNDS = 64, PIECES = 16, WIDER = 8 };
+
+static size_t n = 4096, k = 4096;
+static float *x, *w, *y;
+static uint8_t *dense, *work;
+static float *scales;
+static rs_int_weights w44, w88, w44g, wide;
+static rs_int_rows a4, a8, one4;
+static size_t read_bytes;
+static volatile uint64_t sink;
+
+static double processor(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void *take(size_t bytes)
+{
+    void *p = aligned_alloc(64, (bytes + 63) / 64 * 64);
+    if (p == NULL)
+        exit(1);
+    memset(p, 1, bytes);
+    return p;
+}
+
+// ---- the instruction alone: 12 independent chains
+
+#if defined(__x86_64__)
+#define CHAINS(TARGET, NAME, V, STEP)                                                                                                                       \
+    __attribute__((target(TARGET))) static void NAME(void *context, size_t piece)                                                                          \
+    {                                                                                                                                                       \
+        (void)context, (void)piece;                                                                                                                         \
+        V b = {0}, c = b, d = b, e = b, f = b, g = b, h = b, i = b, j = b, l = b, m = b, o = b, p = b;                                                      \
+        for (size_t q = 0; q < STEPS; q++)                                                                                                                  \
+            __asm__ volatile(STEP("0") STEP("1") STEP("2") STEP("3") STEP("4") STEP("5") STEP("6") STEP("7") STEP("8") STEP("9") STEP("10") STEP("11")      \
+                             : "+x"(c), "+x"(d), "+x"(e), "+x"(f), "+x"(g), "+x"(h), "+x"(i), "+x"(j), "+x"(l), "+x"(m), "+x"(o), "+x"(p)                   \
+                             : "x"(b));                                                                                                                     \
+    }
+enum { STEPS = 400000 };
+#define STEP_AVX2(i) "vpmaddubsw %12, %" i ", %" i "\n\t"
+#define STEP_AVXVNNI(i) "%{vex%} vpdpbusd %12, %12, %" i "\n\t"
+#define STEP_AVX512(i) "vpdpbusd %12, %12, %" i "\n\t"
+CHAINS("avx2", chains_avx2, __m256i, STEP_AVX2)
+CHAINS("avx2", chains_avxvnni, __m256i, STEP_AVXVNNI)
+CHAINS("avx512f", chains_avx512, __m512i, STEP_AVX512)
+static void peak(void)
+{
+    const char *name = rs_int_name(rs_int_cpu());
+    rs_threads_for(PIECES, strcmp(name, "avx2") == 0 ? chains_avx2 : strcmp(name, "avxvnni") == 0 ? chains_avxvnni : chains_avx512, NULL);
+}
+static double peak_products(void) { return (double)PIECES * STEPS * 12 * 4 * (double)rs_int_cpu()->lanes; }
+#else
+static void peak(void) {}
+static double peak_products(void) { return 0; }
+#endif
+
+// ---- what is measured
+
+static void sgemm(void) { rs_kernels_cpu()->gemm_nt(M, n, k, x, k, w, k, 0, y, n); }
+static void sgemv(void) { rs_kernels_cpu()->gemm_nt(1, n, k, x, k, w, k, 0, y, n); }
+static void quantise(void) { (void)!rs_int_quantise(w44.by, 1, x, k, &a4); }
+static void gemm44(void) { rs_int_gemm(&w44, &a4, y, n, work); }
+static void gemm44g(void) { rs_int_gemm(&w44g, &a4, y, n, work); }
+static void gemm48(void) { rs_int_gemm(&w44, &a8, y, n, work); }
+static void gemm84(void) { rs_int_gemm(&w88, &a4, y, n, work); }
+static void gemm88(void) { rs_int_gemm(&w88, &a8, y, n, work); }
+static void gemv(void) { rs_int_gemm(&w44, &one4, y, n, work); }
+static void gemv_wide(void) { rs_int_gemm(&wide, &one4, y, wide.n, work); }
+
+static void read_piece(void *context, size_t i)
+{
+    const uint64_t *p = (const uint64_t *)context + i * (read_bytes / 8 / PIECES);
+    uint64_t s[8] = {0};
+    for (size_t j = 0; j < read_bytes / 8 / PIECES; j += 8)
+        for (size_t l = 0; l < 8; l++)
+            s[l] += p[j + l];
+    sink += s[0] + s[1] + s[2] + s[3] + s[4] + s[5] + s[6] + s[7];
+}
+static void read_wide(void) { rs_threads_for(PIECES, read_piece, wide.packed); }
+static void read_same(void) { rs_threads_for(PIECES, read_piece, w44.packed); }
+
+static int ascending(const void *p, const void *q)
+{
+    const double d = *(const double *)p - *(const double *)q;
+    return (d > 0) - (d < 0);
+}
+
+static rs_int_weights pack(unsigned bits, size_t outputs, size_t group)
+{
+    rs_int_weights v = {.by = rs_int_cpu(), .bits = bits, .n = outputs, .k = k, .group = group};
+    v.packed = take(rs_int_weights_bytes(&v));
+    rs_int_weights_pack(&v, dense, scales);
+    return v;
+}
+
+static rs_int_rows rows(unsigned bits, size_t m)
+{
+    rs_int_rows a = {.bits = bits, .m = m, .k = k, .ld = k, .codes = take(m * k), .scale = take(m * sizeof(float)), .zero = take(m * sizeof(int32_t))};
+    (void)!rs_int_quantise(rs_int_cpu(), 1, x, k, &a);
+    return a;
+}
+
+int main(int argc, char **argv)
+{
+    rs_threads_set(argc > 1 ? atoi(argv[1]) : rs_threads_available());
+    n = argc > 2 ? (size_t)atoi(argv[2]) : n;
+    k = argc > 3 ? (size_t)atoi(argv[3]) : k;
+    const size_t rounds = argc > 4 ? (size_t)atoi(argv[4]) : 7;
+    if (n < 64 || k < 128 || k % 128 != 0 || rounds < 1 || rounds > ROUNDS || rs_int_cpu() == rs_int_reference()) {
+        printf("SKIP: no fast variant, or sizes that this bench does not take\n");
+        return 0;
+    }
+    x = take(M * k * sizeof *x);
+    w = take(n * k * sizeof *w);
+    y = take(M * n * sizeof *y); // also WIDER * n
+    dense = take(n * k * WIDER / 2);
+    scales = take(n * WIDER * (k / 128) * sizeof *scales);
+    uint32_t state = 1;
+    for (size_t i = 0; i < n * k; i++) {
+        state = state * 1664525u + 1013904223u;
+        dense[i] = (uint8_t)(state >> 24);
+        w[i] = (float)(state >> 8) * 0x1p-23f - 1;
+        if (i < M * k)
+            x[i] = w[i];
+    }
+    w44 = pack(4, n, 0);
+    w44g = pack(4, n, 128);
+    w88 = pack(8, n, 0);
+    wide = pack(4, n * WIDER, 0); // larger than the caches
+    a4 = rows(4, M);
+    a8 = rows(8, M);
+    one4 = rows(4, 1);
+    work = take(rs_int_gemm_work(&w88, 8, M));
+    const size_t packed = rs_int_weights_bytes(&w44), most = rs_int_weights_bytes(&wide);
+    const double products = (double)M * (double)n * (double)k;
+    struct {
+        const char *name;
+        void (*call)(void);
+        int repeat;
+        double amount, t[ROUNDS];
+    } all[] = {{"peak", peak, 1, peak_products(), {0}}, {"sgemm", sgemm, 1, products, {0}}, {"W4A4", gemm44, 1, products, {0}}, {"W4A4, groups of 128", gemm44g, 1, products, {0}},
+               {"W4A8", gemm48, 1, products, {0}}, {"W8A4", gemm84, 1, products, {0}}, {"W8A8", gemm88, 1, products, {0}},
+               {"quantise to 4 bits", quantise, 1, (double)M * (double)k * 5, {0}}, {"read, in cache", read_same, 8, (double)packed, {0}}, {"W4A4 one token, in cache", gemv, 8, (double)packed, {0}},
+               {"read", read_wide, 1, (double)most, {0}}, {"W4A4 one token", gemv_wide, 1, (double)most, {0}}, {"sgemv", sgemv, 1, (double)n * (double)k * 4, {0}}};
+    enum { ALL = sizeof all / sizeof *all, PRODUCTS = 7 };
+    printf("%s, %s, %d threads; %d x %zu x %zu; median (best) of %zu rounds, per second of processor time\n", rs_int_name(rs_int_cpu()), rs_int_instruction(rs_int_cpu()), rs_threads_get(), M, n,
+           k, rounds);
+    for (size_t round = 0; round < rounds; round++)
+        for (size_t i = 0; i < ALL; i++) {
+            read_bytes = (all[i].call == read_wide ? most : packed) / 1024 * 1024;
+            const double start = processor();
+            for (int j = 0; j < all[i].repeat; j++)
+                all[i].call();
+            all[i].t[round] = (processor() - start) / all[i].repeat;
+        }
+    double rate[ALL], best[ALL];
+    for (size_t i = 0; i < ALL; i++) {
+        qsort(all[i].t, rounds, sizeof *all[i].t, ascending);
+        rate[i] = 1e-9 * all[i].amount / all[i].t[rounds / 2];
+        best[i] = 1e-9 * all[i].amount / all[i].t[0];
+    }
+    for (size_t i = 0; i < ALL; i++) {
+        printf("%-26s %7.1f (%7.1f) ", all[i].name, rate[i], best[i]);
+        if (i < PRODUCTS)
+            printf("G products/s  %.2f (%.2f) of sgemm, %.0f (%.0f) %% of peak\n", rate[i] / rate[1], best[i] / best[1], 100 * rate[i] / rate[0], 100 * best[i] / best[0]);
+        else
+            printf("GB/s\n");
+    }
+    printf("one token reads weights at %.0f (%.0f) %% of the read bandwidth, %.0f (%.0f) %% in cache\n", 100 * rate[11] / rate[10], 100 * best[11] / best[10], 100 * rate[9] / rate[8],
+           100 * best[9] / best[8]);
+    return 0;
+}

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+// Integer products: every variant that this processor can run, with one and three threads, gives the sums that the dense codes give, and the f32 result of the reference bit for bit;
+// quantised rows are what fake_quant stands for; sizes are refused where sums or bytes could overflow.
+#include "kernels/int_gemm.h"
+
+#include "kernels/cpu/int_ops.h"
+#include "kernels/packed.h"
+#include "kernels/threads.h"
+#include "tests/check.h"
+
+static uint32_t seed = 1;
+static uint32_t next(void)
+{
+    seed = seed * 1664525u + 1013904223u;
+    return seed >> 8;
+}
+
+static void *take(size_t n, size_t size)
+{
+    void *p = calloc(n + 1, size);
+    if (p == NULL)
+        exit(1);
+    return p;
+}
+
+enum fill { NOISE, LOW, HIGH }; // codes: any, least weights x most activations, most x most
+
+// One product: dense codes, its packed rows and scales, activations with a leading dimension of their own, and the sums from the definition.
+struct sample {
+    unsigned w_bits, a_bits;
+    size_t m, n, k, group, spans, ld;
+    int8_t *codes;
+    uint8_t *rows, *a;
+    float *w_scale, *a_scale;
+    int32_t *zero, *sums;
+};
+
+static struct sample sample(unsigned w_bits, unsigned a_bits, size_t m, size_t n, size_t k, size_t group, enum fill fill)
+{
+    struct sample s = {.w_bits = w_bits, .a_bits = a_bits, .m = m, .n = n, .k = k, .group = group, .spans = group != 0 ? k / group : 1, .ld = k + 3};
+    const size_t row = rs_packed_row_bytes((int)w_bits, k), span = group != 0 ? group : k;
+    const int least = -(1 << (w_bits - 1)), most = (1 << a_bits) - 1;
+    s.codes = take(n * k, 1);
+    s.rows = take(n * row, 1);
+    s.a = take(m * s.ld, 1);
+    s.w_scale = take(n * s.spans, sizeof(float));
+    s.a_scale = take(m, sizeof(float));
+    s.zero = take(m, sizeof(int32_t));
+    s.sums = take(m * s.spans * n, sizeof(int32_t));
+    for (size_t i = 0; i < n * k; i++)
+        s.codes[i] = (int8_t)(fill == NOISE ? least + (int)(next() % (1u << w_bits)) : fill == LOW ? least : -least - 1);
+    for (size_t i = 0; i < m * s.ld; i++)
+        s.a[i] = (uint8_t)(fill == NOISE && i % s.ld < k ? (int)(next() % (1u << a_bits)) : most);
+    for (size_t o = 0; o < n; o++)
+        rs_packed_pack((int)w_bits, k, s.codes + o * k, s.rows + o * row);
+    for (size_t i = 0; i < n * s.spans; i++)
+        s.w_scale[i] = (float)(1 + next() % 1000) * 0.001f;
+    for (size_t r = 0; r < m; r++) {
+        s.a_scale[r] = (float)(1 + next() % 1000) * 0.01f;
+        s.zero[r] = (int32_t)(next() % (1u << a_bits));
+    }
+    for (size_t r = 0; r < m; r++)
+        for (size_t g = 0; g < s.spans; g++)
+            for (size_t o = 0; o < n; o++) {
+                int64_t sum = 0;
+                for (size_t j = g * span; j < (g + 1) * span; j++)
+                    sum += s.a[r * s.ld + j] * s.codes[o * k + j];
+                s.sums[(r * s.spans + g) * n + o] = (int32_t)sum;
+            }
+    return s;
+}
+
+static void drop(struct sample *s)
+{
+    void *all[] = {s->codes, s->rows, s->a, s->w_scale, s->a_scale, s->zero, s->sums};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        free(all[i]);
+}
+
+// The result by the formula of the header.
+static float result(const struct sample *s, size_t r, size_t o)
+{
+    const size_t span = s->group != 0 ? s->group : s->k;
+    float acc = 0;
+    for (size_t g = 0; g < s->spans; g++) {
+        int32_t of_codes = 0;
+        for (size_t j = g * span; j < (g + 1) * span; j++)
+            of_codes += s->codes[o * s->k + j];
+        const float t = (float)(s->sums[(r * s->spans + g) * s->n + o] - s->zero[r] * of_codes);
+        acc += t * s->w_scale[o * s->spans + g];
+    }
+    return acc * s->a_scale[r];
+}
+
+static void compare(const struct sample *s, const rs_int_kernels *by)
+{
+    rs_int_weights w = {.by = by, .bits = s->w_bits, .n = s->n, .k = s->k, .group = s->group};
+    const rs_int_rows a = {.bits = s->a_bits, .m = s->m, .k = s->k, .ld = s->ld, .codes = s->a, .scale = s->a_scale, .zero = s->zero};
+    const size_t bytes = rs_int_weights_bytes(&w), work = rs_int_gemm_work(&w, s->a_bits, s->m), total = s->m * s->spans * s->n, ldy = s->n + 1;
+    char label[128];
+    snprintf(label, sizeof label, "%s, %d threads, W%uA%u, %zu x %zu x %zu, groups of %zu", by->name, rs_threads_get(), s->w_bits, s->a_bits, s->m, s->n, s->k, s->group);
+    if (!CHECKF(bytes != 0 && work != 0, "%s: refused", label))
+        return;
+    uint8_t *packed = take(bytes, 1), *scratch = take(work, 1);
+    int32_t *sums = take(total, sizeof *sums);
+    float *y = take(s->m * ldy, sizeof *y);
+    size_t wrong = 0;
+    memset(packed, 0xa5, bytes);
+    memset(scratch, 0xa5, work);
+    memset(sums, 0xa5, total * sizeof *sums);
+    packed[bytes] = scratch[work] = 77;
+    w.packed = packed;
+    rs_int_weights_pack(&w, s->rows, s->w_scale);
+    for (size_t i = 0; i < s->n * s->k; i++)
+        wrong += rs_int_weights_code(&w, i / s->k, i % s->k) != s->codes[i];
+    CHECKF(wrong == 0, "%s: %zu packed codes differ", label, wrong);
+    rs_int_gemm_sums(&w, &a, sums, scratch);
+    CHECKF(memcmp(sums, s->sums, total * sizeof *sums) == 0 && sums[total] == 0, "%s: sums differ", label);
+    for (size_t i = 0; i < s->m * ldy; i++)
+        y[i] = 123;
+    rs_int_gemm(&w, &a, y, ldy, scratch);
+    wrong = 0;
+    for (size_t i = 0; i < s->m * ldy; i++) {
+        const float want = i % ldy < s->n ? result(s, i / ldy, i % ldy) : 123;
+        wrong += memcmp(&y[i], &want, sizeof want) != 0;
+    }
+    CHECKF(wrong == 0, "%s: %zu results differ", label, wrong);
+    CHECKF(packed[bytes] == 77 && scratch[work] == 77, "%s: wrote beyond its memory", label);
+    free(packed);
+    free(scratch);
+    free(sums);
+    free(y);
+}
+
+static void every_variant(unsigned w_bits, unsigned a_bits, size_t m, size_t n, size_t k, size_t group, enum fill fill)
+{
+    struct sample s = sample(w_bits, a_bits, m, n, k, group, fill);
+    for (size_t i = 0; rs_int_at(i) != NULL; i++)
+        compare(&s, rs_int_at(i));
+    drop(&s);
+}
+
+static void products(void)
+{
+    static const size_t shapes[][3] = {{1, 1, 1}, {1, 33, 7}, {2, 16, 64}, {5, 17, 33}, {7, 40, 130}, {13, 31, 1027}, {1, 100, 1100}, {50, 3, 19}};
+    for (unsigned w = 2; w <= 8; w++)
+        for (unsigned a = 2; a <= 8; a++) {
+            for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+                every_variant(w, a, shapes[i][0], shapes[i][1], shapes[i][2], 0, NOISE);
+            for (int fill = LOW; fill <= HIGH; fill++) {
+                every_variant(w, a, 1, 17, 2053, 0, fill);
+                every_variant(w, a, 7, 17, 1101, 0, fill);
+            }
+            every_variant(w, a, 7, 18, 96, 32, NOISE);
+            every_variant(w, a, 1, 18, 96, 32, NOISE);
+            every_variant(w, a, 3, 35, 35, 7, NOISE); // groups that are no multiple of a quad
+        }
+    every_variant(4, 4, 131, 290, 260, 0, NOISE); // several strips and pieces
+    every_variant(8, 8, 131, 290, 260, 52, NOISE);
+    every_variant(4, 8, 200, 40, 64, 64, NOISE);
+    every_variant(4, 4, 1, 1500, 600, 0, NOISE);
+    every_variant(8, 8, 2, 20, 65792, 0, LOW); // the longest sums: 255 * 128 * 65792 is just below 2^31
+}
+
+// ---- quantised rows
+
+static void rows_of(const rs_int_kernels *by, unsigned bits, float clip, size_t m, size_t k)
+{
+    const size_t ldx = k + 2, ld = k + 1;
+    float *x = take(m * ldx, sizeof *x), *values = take(m * ldx, sizeof *values);
+    rs_int_rows a = {.bits = bits, .m = m, .k = k, .ld = ld, .codes = take(m * ld, 1), .scale = take(m, sizeof(float)), .zero = take(m, sizeof(int32_t))};
+    memset(a.codes, 200, m * ld);
+    for (size_t r = 0; r < m; r++) // signs mixed, all positive, all negative, zeros, far too small; then two bad rows
+        for (size_t j = 0; j < ldx; j++) {
+            const float u = (float)next() * 0x1p-23f - 1, size = ldexpf(1, (int)(r * 5 % 40) - 20);
+            x[r * ldx + j] = r % 8 == 1 ? size * fabsf(u) : r % 8 == 2 ? -size * fabsf(u) : r % 8 == 3 ? 0 : r % 8 == 4 ? 1e-40f * u : size * u;
+        }
+    for (size_t r = 0; r < m && k > 1; r++)
+        if (r % 8 == 5 || r % 8 == 6) {
+            x[r * ldx] = r % 8 == 5 ? NAN : 3e38f;
+            x[r * ldx + k - 1] = -3e38f;
+        }
+    memcpy(values, x, m * ldx * sizeof *x);
+    const size_t want = rs_kernels_reference()->fake_quant(&(rs_quantizer){.bits = bits, .clip = clip}, m, k, values, ldx), bad = rs_int_quantise(by, clip, x, ldx, &a);
+    size_t wrong = bad != want;
+    for (size_t r = 0; r < m; r++) {
+        const bool refused = k > 1 && (r % 8 == 5 || r % 8 == 6);
+        wrong += a.codes[r * ld + k] != 200 || (refused && (a.scale[r] != 1 || a.zero[r] != 0)) || a.zero[r] < 0 || a.zero[r] >= 1 << bits;
+        for (size_t j = 0; j < k; j++) {
+            const float value = a.scale[r] * (float)(a.codes[r * ld + j] - a.zero[r]);
+            wrong += a.codes[r * ld + j] >= 1u << bits || (refused ? a.codes[r * ld + j] != 0 : memcmp(&value, &values[r * ldx + j], sizeof value) != 0);
+        }
+    }
+    CHECKF(wrong == 0, "%s: %u bits, clip %g, %zu rows of %zu: %zu wrong", by->name, bits, (double)clip, m, k, wrong);
+    free(x);
+    free(values);
+    free(a.codes);
+    free(a.scale);
+    free(a.zero);
+}
+
+static void quantised(void)
+{
+    for (size_t i = 0; rs_int_at(i) != NULL; i++)
+        for (unsigned bits = 2; bits <= 8; bits++)
+            for (int clip = 0; clip < 2; clip++) {
+                rows_of(rs_int_at(i), bits, clip ? 0.9f : 1, 17, 1);
+                rows_of(rs_int_at(i), bits, clip ? 0.9f : 1, 9, 37);
+                rows_of(rs_int_at(i), bits, clip ? 0.9f : 1, 70, 1000);
+            }
+}
+
+// ---- what is refused
+
+static void refusals(void)
+{
+    for (size_t i = 0; rs_int_at(i) != NULL; i++) {
+        const rs_int_kernels *by = rs_int_at(i);
+        const rs_int_weights bad[] = {{by, 1, 4, 4, 0, NULL}, {by, 9, 4, 4, 0, NULL}, {by, 4, 0, 4, 0, NULL}, {by, 4, 4, 0, 0, NULL}, {by, 4, 4, 10, 3, NULL}, {by, 4, 4, 10, 11, NULL},
+                                      {by, 4, SIZE_MAX, 64, 0, NULL}, {by, 8, SIZE_MAX / 4, 64, 32, NULL}, {by, 4, 1, (1 << 24) + 1, 0, NULL}};
+        for (size_t j = 0; j < sizeof bad / sizeof *bad; j++)
+            CHECKF(rs_int_weights_bytes(&bad[j]) == 0 && rs_int_gemm_work(&bad[j], 4, 1) == 0, "%s: weights %zu are not refused", by->name, j);
+        const rs_int_weights longest = {by, 8, 1, 65793, 0, NULL}, good = {by, 4, 8, 64, 0, NULL};
+        CHECKF(rs_int_gemm_work(&longest, 8, 1) != 0 && rs_int_gemm_work(&(rs_int_weights){by, 8, 1, 65794, 0, NULL}, 8, 1) == 0, "%s: length of sums", by->name);
+        CHECKF(rs_int_gemm_work(&good, 1, 1) == 0 && rs_int_gemm_work(&good, 9, 1) == 0, "%s: bits of activations", by->name);
+        CHECKF(rs_int_gemm_work(&good, 4, SIZE_MAX / 8) == 0, "%s: too many rows", by->name);
+    }
+}
+
+int main(void)
+{
+    for (int threads = 1; threads <= 3; threads += 2) {
+        rs_threads_set(threads);
+        products();
+        quantised();
+    }
+    refusals();
+    CHECK(rs_int_at(0) == rs_int_reference() && rs_int_cpu() != NULL);
+    return check_report();
+}
