@@ -185,7 +185,7 @@ static RS_AVX2 void codes_avx2(size_t n, const float *x, struct grid g, uint8_t 
     for (; i + 8 <= n; i += 8) {
         const __m256i c = _mm256_cvtps_epi32(code_v8(v8_load(x + i), scale, zero, first, last));
         const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(c), _mm256_extracti128_si256(c, 1));
-        _mm_storel_epi64((__m128i *)(codes + i), _mm_packus_epi16(words, words));
+        _mm_storel_epi64((__m128i *)(void *)(codes + i), _mm_packus_epi16(words, words));
     }
     for (; i < n; i++)
         codes[i] = (uint8_t)code(x[i], g);
