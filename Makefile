@@ -17,6 +17,8 @@ DEBS = gcc make pkg-config libmsgpack-dev libopenblas-dev libncurses-dev libxxha
 LIBS = msgpack openblas libxxhash libpcre2-8 jansson
 
 MAKEFLAGS += --no-print-directory
+# of demo, check and the like, where the command line names none
+JOBS = $(if $(findstring -j,$(MAKEFLAGS)),,-j$(shell nproc))
 .DEFAULT_GOAL := all
 Q := $(if $(V),,@)
 
@@ -101,7 +103,7 @@ deps:
 	@sh tests/deps.sh $(DEBS)
 
 check: deps
-	@$(MAKE) tests
+	@$(MAKE) $(JOBS) tests
 	@B=$(abspath $(B)) SAN=$(SAN) bash tests/run.sh
 
 check-san:
@@ -111,14 +113,14 @@ bench: $(BENCHES) all
 	@B=$(abspath $(B)) MODEL='$(MODEL)' TEXT='$(TEXT)' bash tests/bench.sh
 
 paper: deps
-	@$(MAKE) all
+	@$(MAKE) $(JOBS) all
 	@B=$(abspath $(B)) MODEL='$(MODEL)' CALIB='$(CALIB)' TEXT='$(TEXT)' bash samples/paper.sh
 
 study: all
 	@B=$(abspath $(B)) MODEL='$(MODEL)' CALIB='$(CALIB)' TEXT='$(TEXT)' bash tests/study.sh
 
 demo: deps
-	@$(MAKE) all
+	@$(MAKE) $(JOBS) all
 	@B=$(abspath $(B)) bash samples/demo.sh
 
 oracle-venv:

@@ -42,7 +42,7 @@ only=("$@")
 
 # The unit programs, as many at a time as there are processors; counted in the order of their names.
 units() {
-    local logs name t0=$SECONDS
+    local logs log name status took t0=$SECONDS
     logs=$(mktemp -d)
     for t in "$B"/tests/test_*; do [ -x "$t" ] && [[ $t != *.* ]] && echo "$t"; done |
         xargs -P "$(nproc)" -I{} bash -c 'log=$0/$(basename "$1"); "$1" >"$log" 2>&1; echo "$? $SECONDS" >"$log.ended"' "$logs" {}
