@@ -10,8 +10,7 @@
 #include <immintrin.h>
 #endif
 
-#include "kernels/cpu/int_ops.h"
-#include "kernels/packed.h"
+#include "kernels/int_gemm.h"
 #include "kernels/threads.h"
 
 enum { M = 512, ROUNDS = 64, PIECES = 16, WIDER = 8 };
@@ -20,6 +19,7 @@ static size_t n = 4096, k = 4096;
 static float *x, *w, *y;
 static uint8_t *dense, *work;
 static float *scales;
+static int32_t *of_codes;
 static rs_int_weights w44, w88, w44g, wide;
 static rs_int_rows a4, a8, one4;
 static size_t read_bytes;
@@ -66,7 +66,7 @@ static void peak(void)
     const char *name = rs_int_name(rs_int_cpu());
     rs_threads_for(PIECES, strcmp(name, "avx2") == 0 ? chains_avx2 : strcmp(name, "avxvnni") == 0 ? chains_avxvnni : chains_avx512, NULL);
 }
-static double peak_products(void) { return (double)PIECES * STEPS * 12 * 4 * (double)rs_int_cpu()->lanes; }
+static double peak_products(void) { return (double)PIECES * STEPS * 12 * (strcmp(rs_int_name(rs_int_cpu()), "avx512vnni") == 0 ? 64 : 32); }
 #else
 static void peak(void) {}
 static double peak_products(void) { return 0; }
@@ -76,14 +76,14 @@ static double peak_products(void) { return 0; }
 
 static void sgemm(void) { rs_kernels_cpu()->gemm_nt(M, n, k, x, k, w, k, 0, y, n); }
 static void sgemv(void) { rs_kernels_cpu()->gemm_nt(1, n, k, x, k, w, k, 0, y, n); }
-static void quantise(void) { (void)!rs_int_quantise(w44.by, 1, x, k, &a4); }
-static void gemm44(void) { rs_int_gemm(&w44, &a4, y, n, work); }
-static void gemm44g(void) { rs_int_gemm(&w44g, &a4, y, n, work); }
-static void gemm48(void) { rs_int_gemm(&w44, &a8, y, n, work); }
-static void gemm84(void) { rs_int_gemm(&w88, &a4, y, n, work); }
-static void gemm88(void) { rs_int_gemm(&w88, &a8, y, n, work); }
-static void gemv(void) { rs_int_gemm(&w44, &one4, y, n, work); }
-static void gemv_wide(void) { rs_int_gemm(&wide, &one4, y, wide.n, work); }
+static void quantise(void) { (void)!rs_int_quantise(rs_int_cpu(), &(rs_quantizer){.bits = 4, .clip = 1}, x, k, &a4); }
+static void gemm44(void) { rs_int_gemm(rs_int_cpu(), 1, &(rs_int_product){&w44, y, n, false}, &a4, work); }
+static void gemm44g(void) { rs_int_gemm(rs_int_cpu(), 1, &(rs_int_product){&w44g, y, n, false}, &a4, work); }
+static void gemm48(void) { rs_int_gemm(rs_int_cpu(), 1, &(rs_int_product){&w44, y, n, false}, &a8, work); }
+static void gemm84(void) { rs_int_gemm(rs_int_cpu(), 1, &(rs_int_product){&w88, y, n, false}, &a4, work); }
+static void gemm88(void) { rs_int_gemm(rs_int_cpu(), 1, &(rs_int_product){&w88, y, n, false}, &a8, work); }
+static void gemv(void) { rs_int_gemm(rs_int_cpu(), 1, &(rs_int_product){&w44, y, n, false}, &one4, work); }
+static void gemv_wide(void) { rs_int_gemm(rs_int_cpu(), 1, &(rs_int_product){&wide, y, wide.n, false}, &one4, work); }
 
 static void read_piece(void *context, size_t i)
 {
@@ -94,8 +94,8 @@ static void read_piece(void *context, size_t i)
             s[l] += p[j + l];
     sink += s[0] + s[1] + s[2] + s[3] + s[4] + s[5] + s[6] + s[7];
 }
-static void read_wide(void) { rs_threads_for(PIECES, read_piece, wide.packed); }
-static void read_same(void) { rs_threads_for(PIECES, read_piece, w44.packed); }
+static void read_wide(void) { rs_threads_for(PIECES, read_piece, dense); }
+static void read_same(void) { rs_threads_for(PIECES, read_piece, dense); }
 
 static int ascending(const void *p, const void *q)
 {
@@ -103,18 +103,15 @@ static int ascending(const void *p, const void *q)
     return (d > 0) - (d < 0);
 }
 
-static rs_int_weights pack(unsigned bits, size_t outputs, size_t group)
+static rs_int_weights weights(unsigned bits, size_t outputs, size_t group)
 {
-    rs_int_weights v = {.by = rs_int_cpu(), .bits = bits, .n = outputs, .k = k, .group = group};
-    v.packed = take(rs_int_weights_bytes(&v));
-    rs_int_weights_pack(&v, dense, scales);
-    return v;
+    return (rs_int_weights){.bits = bits, .n = outputs, .k = k, .group = group, .codes = dense, .scales = scales, .sums = of_codes};
 }
 
 static rs_int_rows rows(unsigned bits, size_t m)
 {
     rs_int_rows a = {.bits = bits, .m = m, .k = k, .ld = k, .codes = take(m * k), .scale = take(m * sizeof(float)), .zero = take(m * sizeof(int32_t))};
-    (void)!rs_int_quantise(rs_int_cpu(), 1, x, k, &a);
+    (void)!rs_int_quantise(rs_int_cpu(), &(rs_quantizer){.bits = bits, .clip = 1}, x, k, &a);
     return a;
 }
 
@@ -133,6 +130,7 @@ int main(int argc, char **argv)
     y = take(M * n * sizeof *y); // also WIDER * n
     dense = take(n * k * WIDER / 2);
     scales = take(n * WIDER * (k / 128) * sizeof *scales);
+    of_codes = take(n * WIDER * (k / 128) * sizeof *of_codes); // some numbers: time does not depend on them
     uint32_t state = 1;
     for (size_t i = 0; i < n * k; i++) {
         state = state * 1664525u + 1013904223u;
@@ -141,15 +139,15 @@ int main(int argc, char **argv)
         if (i < M * k)
             x[i] = w[i];
     }
-    w44 = pack(4, n, 0);
-    w44g = pack(4, n, 128);
-    w88 = pack(8, n, 0);
-    wide = pack(4, n * WIDER, 0); // larger than the caches
+    w44 = weights(4, n, 0);
+    w44g = weights(4, n, 128);
+    w88 = weights(8, n, 0);
+    wide = weights(4, n * WIDER, 0); // larger than the caches
     a4 = rows(4, M);
     a8 = rows(8, M);
     one4 = rows(4, 1);
-    work = take(rs_int_gemm_work(&w88, 8, M));
-    const size_t packed = rs_int_weights_bytes(&w44), most = rs_int_weights_bytes(&wide);
+    work = take(rs_int_gemm_work(rs_int_cpu(), &w88, 8, M));
+    const size_t packed = n * k / 2, most = WIDER * packed;
     const double products = (double)M * (double)n * (double)k;
     struct {
         const char *name;

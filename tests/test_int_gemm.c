@@ -32,7 +32,7 @@ struct sample {
     int8_t *codes;
     uint8_t *rows, *a;
     float *w_scale, *a_scale;
-    int32_t *zero, *sums;
+    int32_t *zero, *sums, *of_codes;
 };
 
 static struct sample sample(unsigned w_bits, unsigned a_bits, size_t m, size_t n, size_t k, size_t group, enum fill fill)
@@ -47,14 +47,17 @@ static struct sample sample(unsigned w_bits, unsigned a_bits, size_t m, size_t n
     s.a_scale = take(m, sizeof(float));
     s.zero = take(m, sizeof(int32_t));
     s.sums = take(m * s.spans * n, sizeof(int32_t));
+    s.of_codes = take(n * s.spans, sizeof(int32_t));
     for (size_t i = 0; i < n * k; i++)
         s.codes[i] = (int8_t)(fill == NOISE ? least + (int)(next() % (1u << w_bits)) : fill == LOW ? least : -least - 1);
     for (size_t i = 0; i < m * s.ld; i++)
         s.a[i] = (uint8_t)(fill == NOISE && i % s.ld < k ? (int)(next() % (1u << a_bits)) : most);
     for (size_t o = 0; o < n; o++)
         rs_packed_pack((int)w_bits, k, s.codes + o * k, s.rows + o * row);
+    for (size_t i = 0; i < n * k; i++)
+        s.of_codes[i / k * s.spans + i % k / span] += s.codes[i];
     for (size_t i = 0; i < n * s.spans; i++)
-        s.w_scale[i] = (float)(1 + next() % 1000) * 0.001f;
+        s.w_scale[i] = (float)(1 + next() % 1000) * 0x1p-10f;
     for (size_t r = 0; r < m; r++) {
         s.a_scale[r] = (float)(1 + next() % 1000) * 0.01f;
         s.zero[r] = (int32_t)(next() % (1u << a_bits));
@@ -72,7 +75,7 @@ static struct sample sample(unsigned w_bits, unsigned a_bits, size_t m, size_t n
 
 static void drop(struct sample *s)
 {
-    void *all[] = {s->codes, s->rows, s->a, s->w_scale, s->a_scale, s->zero, s->sums};
+    void *all[] = {s->codes, s->rows, s->a, s->w_scale, s->a_scale, s->zero, s->sums, s->of_codes};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         free(all[i]);
 }
@@ -80,53 +83,47 @@ static void drop(struct sample *s)
 // The result by the formula of the header.
 static float result(const struct sample *s, size_t r, size_t o)
 {
-    const size_t span = s->group != 0 ? s->group : s->k;
     float acc = 0;
-    for (size_t g = 0; g < s->spans; g++) {
-        int32_t of_codes = 0;
-        for (size_t j = g * span; j < (g + 1) * span; j++)
-            of_codes += s->codes[o * s->k + j];
-        const float t = (float)(s->sums[(r * s->spans + g) * s->n + o] - s->zero[r] * of_codes);
-        acc += t * s->w_scale[o * s->spans + g];
-    }
+    for (size_t g = 0; g < s->spans; g++)
+        acc += (float)(s->sums[(r * s->spans + g) * s->n + o] - s->zero[r] * s->of_codes[o * s->spans + g]) * s->w_scale[o * s->spans + g];
     return acc * s->a_scale[r];
 }
 
-static void compare(const struct sample *s, const rs_int_kernels *by)
+static void compare(const struct sample *s, const rs_int_kernels *by, bool add)
 {
-    rs_int_weights w = {.by = by, .bits = s->w_bits, .n = s->n, .k = s->k, .group = s->group};
+    uint16_t *scales_16 = take(s->n * s->spans, sizeof *scales_16);
+    rs_kernels_reference()->f32_to_f16(s->n * s->spans, s->w_scale, scales_16); // exact, since sample() took such
+    const rs_int_weights w = {.bits = s->w_bits, .n = s->n, .k = s->k, .group = s->group, .codes = s->rows, .scales = add ? NULL : s->w_scale, .scales_16 = scales_16, .sums = s->of_codes};
     const rs_int_rows a = {.bits = s->a_bits, .m = s->m, .k = s->k, .ld = s->ld, .codes = s->a, .scale = s->a_scale, .zero = s->zero};
-    const size_t bytes = rs_int_weights_bytes(&w), work = rs_int_gemm_work(&w, s->a_bits, s->m), total = s->m * s->spans * s->n, ldy = s->n + 1;
+    const size_t work = rs_int_gemm_work(by, &w, s->a_bits, s->m), total = s->m * s->spans * s->n, ldy = s->n + 1;
     char label[128];
     snprintf(label, sizeof label, "%s, %d threads, W%uA%u, %zu x %zu x %zu, groups of %zu", by->name, rs_threads_get(), s->w_bits, s->a_bits, s->m, s->n, s->k, s->group);
-    if (!CHECKF(bytes != 0 && work != 0, "%s: refused", label))
+    if (!CHECKF(work != 0, "%s: refused", label))
         return;
-    uint8_t *packed = take(bytes, 1), *scratch = take(work, 1);
+    uint8_t *scratch = take(work, 1);
     int32_t *sums = take(total, sizeof *sums);
-    float *y = take(s->m * ldy, sizeof *y);
+    float *y = take(2 * s->m * ldy, sizeof *y), *z = y + s->m * ldy;
     size_t wrong = 0;
-    memset(packed, 0xa5, bytes);
     memset(scratch, 0xa5, work);
     memset(sums, 0xa5, total * sizeof *sums);
-    packed[bytes] = scratch[work] = 77;
-    w.packed = packed;
-    rs_int_weights_pack(&w, s->rows, s->w_scale);
+    scratch[work] = 77;
     for (size_t i = 0; i < s->n * s->k; i++)
         wrong += rs_int_weights_code(&w, i / s->k, i % s->k) != s->codes[i];
-    CHECKF(wrong == 0, "%s: %zu packed codes differ", label, wrong);
-    rs_int_gemm_sums(&w, &a, sums, scratch);
+    CHECKF(wrong == 0, "%s: %zu codes differ", label, wrong);
+    rs_int_gemm_sums(by, &w, &a, sums, scratch);
     CHECKF(memcmp(sums, s->sums, total * sizeof *sums) == 0 && sums[total] == 0, "%s: sums differ", label);
-    for (size_t i = 0; i < s->m * ldy; i++)
+    for (size_t i = 0; i < 2 * s->m * ldy; i++)
         y[i] = 123;
-    rs_int_gemm(&w, &a, y, ldy, scratch);
+    rs_int_gemm(by, 2, (const rs_int_product[]){{&w, y, ldy, add}, {&w, z, ldy, !add}}, &a, scratch);
     wrong = 0;
-    for (size_t i = 0; i < s->m * ldy; i++) {
-        const float want = i % ldy < s->n ? result(s, i / ldy, i % ldy) : 123;
+    for (size_t i = 0; i < 2 * s->m * ldy; i++) {
+        const size_t r = i / ldy % s->m;
+        const float x = i % ldy < s->n ? result(s, r, i % ldy) : 0, want = i % ldy == s->n ? 123 : add == (i < s->m * ldy) ? 123 + x : x;
         wrong += memcmp(&y[i], &want, sizeof want) != 0;
     }
     CHECKF(wrong == 0, "%s: %zu results differ", label, wrong);
-    CHECKF(packed[bytes] == 77 && scratch[work] == 77, "%s: wrote beyond its memory", label);
-    free(packed);
+    CHECKF(scratch[work] == 77, "%s: wrote beyond its memory", label);
+    free(scales_16);
     free(scratch);
     free(sums);
     free(y);
@@ -136,7 +133,7 @@ static void every_variant(unsigned w_bits, unsigned a_bits, size_t m, size_t n, 
 {
     struct sample s = sample(w_bits, a_bits, m, n, k, group, fill);
     for (size_t i = 0; rs_int_at(i) != NULL; i++)
-        compare(&s, rs_int_at(i));
+        compare(&s, rs_int_at(i), (m + k) % 2 != 0);
     drop(&s);
 }
 
@@ -159,13 +156,16 @@ static void products(void)
     every_variant(8, 8, 131, 290, 260, 52, NOISE);
     every_variant(4, 8, 200, 40, 64, 64, NOISE);
     every_variant(4, 4, 1, 1500, 600, 0, NOISE);
+    every_variant(4, 4, 40, 21, 5000, 0, HIGH);   // several chunks of columns, and bursts
+    every_variant(3, 4, 1, 21, 4200, 600, NOISE);
     every_variant(8, 8, 2, 20, 65792, 0, LOW); // the longest sums: 255 * 128 * 65792 is just below 2^31
 }
 
 // ---- quantised rows
 
-static void rows_of(const rs_int_kernels *by, unsigned bits, float clip, size_t m, size_t k)
+static void rows_of(const rs_int_kernels *by, unsigned bits, bool sym, float clip, size_t m, size_t k)
 {
+    const rs_quantizer q = {.bits = bits, .sym = sym, .clip = clip};
     const size_t ldx = k + 2, ld = k + 1;
     float *x = take(m * ldx, sizeof *x), *values = take(m * ldx, sizeof *values);
     rs_int_rows a = {.bits = bits, .m = m, .k = k, .ld = ld, .codes = take(m * ld, 1), .scale = take(m, sizeof(float)), .zero = take(m, sizeof(int32_t))};
@@ -181,7 +181,7 @@ static void rows_of(const rs_int_kernels *by, unsigned bits, float clip, size_t 
             x[r * ldx + k - 1] = -3e38f;
         }
     memcpy(values, x, m * ldx * sizeof *x);
-    const size_t want = rs_kernels_reference()->fake_quant(&(rs_quantizer){.bits = bits, .clip = clip}, m, k, values, ldx), bad = rs_int_quantise(by, clip, x, ldx, &a);
+    const size_t want = rs_kernels_reference()->fake_quant(&q, m, k, values, ldx), bad = rs_int_quantise(by, &q, x, ldx, &a);
     size_t wrong = bad != want;
     for (size_t r = 0; r < m; r++) {
         const bool refused = k > 1 && (r % 8 == 5 || r % 8 == 6);
@@ -191,7 +191,7 @@ static void rows_of(const rs_int_kernels *by, unsigned bits, float clip, size_t 
             wrong += a.codes[r * ld + j] >= 1u << bits || (refused ? a.codes[r * ld + j] != 0 : memcmp(&value, &values[r * ldx + j], sizeof value) != 0);
         }
     }
-    CHECKF(wrong == 0, "%s: %u bits, clip %g, %zu rows of %zu: %zu wrong", by->name, bits, (double)clip, m, k, wrong);
+    CHECKF(wrong == 0, "%s: %u bits%s, clip %g, %zu rows of %zu: %zu wrong", by->name, bits, sym ? " symmetric" : "", (double)clip, m, k, wrong);
     free(x);
     free(values);
     free(a.codes);
@@ -203,27 +203,35 @@ static void quantised(void)
 {
     for (size_t i = 0; rs_int_at(i) != NULL; i++)
         for (unsigned bits = 2; bits <= 8; bits++)
-            for (int clip = 0; clip < 2; clip++) {
-                rows_of(rs_int_at(i), bits, clip ? 0.9f : 1, 17, 1);
-                rows_of(rs_int_at(i), bits, clip ? 0.9f : 1, 9, 37);
-                rows_of(rs_int_at(i), bits, clip ? 0.9f : 1, 70, 1000);
+            for (int kind = 0; kind < 4; kind++) {
+                const bool sym = kind % 2;
+                const float clip = kind / 2 ? 0.9f : 1;
+                rows_of(rs_int_at(i), bits, sym, clip, 17, 1);
+                rows_of(rs_int_at(i), bits, sym, clip, 9, 37);
+                rows_of(rs_int_at(i), bits, sym, clip, 70, 1000);
             }
 }
 
 // ---- what is refused
 
+static size_t work_of(const rs_int_kernels *by, unsigned bits, size_t n, size_t k, size_t group, unsigned a_bits, size_t m)
+{
+    return rs_int_gemm_work(by, &(rs_int_weights){.bits = bits, .n = n, .k = k, .group = group}, a_bits, m);
+}
+
 static void refusals(void)
 {
     for (size_t i = 0; rs_int_at(i) != NULL; i++) {
         const rs_int_kernels *by = rs_int_at(i);
-        const rs_int_weights bad[] = {{by, 1, 4, 4, 0, NULL}, {by, 9, 4, 4, 0, NULL}, {by, 4, 0, 4, 0, NULL}, {by, 4, 4, 0, 0, NULL}, {by, 4, 4, 10, 3, NULL}, {by, 4, 4, 10, 11, NULL},
-                                      {by, 4, SIZE_MAX, 64, 0, NULL}, {by, 8, SIZE_MAX / 4, 64, 32, NULL}, {by, 4, 1, (1 << 24) + 1, 0, NULL}};
+        const struct {
+            unsigned bits;
+            size_t n, k, group;
+        } bad[] = {{1, 4, 4, 0}, {9, 4, 4, 0}, {4, 0, 4, 0}, {4, 4, 0, 0}, {4, 4, 10, 3}, {4, 4, 10, 11}, {4, SIZE_MAX, 64, 0}, {8, SIZE_MAX / 4, 64, 32}, {4, 1, (1 << 24) + 1, 0}};
         for (size_t j = 0; j < sizeof bad / sizeof *bad; j++)
-            CHECKF(rs_int_weights_bytes(&bad[j]) == 0 && rs_int_gemm_work(&bad[j], 4, 1) == 0, "%s: weights %zu are not refused", by->name, j);
-        const rs_int_weights longest = {by, 8, 1, 65793, 0, NULL}, good = {by, 4, 8, 64, 0, NULL};
-        CHECKF(rs_int_gemm_work(&longest, 8, 1) != 0 && rs_int_gemm_work(&(rs_int_weights){by, 8, 1, 65794, 0, NULL}, 8, 1) == 0, "%s: length of sums", by->name);
-        CHECKF(rs_int_gemm_work(&good, 1, 1) == 0 && rs_int_gemm_work(&good, 9, 1) == 0, "%s: bits of activations", by->name);
-        CHECKF(rs_int_gemm_work(&good, 4, SIZE_MAX / 8) == 0, "%s: too many rows", by->name);
+            CHECKF(work_of(by, bad[j].bits, bad[j].n, bad[j].k, bad[j].group, 4, 1) == 0, "%s: weights %zu are not refused", by->name, j);
+        CHECKF(work_of(by, 8, 1, 65793, 0, 8, 1) != 0 && work_of(by, 8, 1, 65794, 0, 8, 1) == 0, "%s: length of sums", by->name);
+        CHECKF(work_of(by, 4, 8, 64, 0, 1, 1) == 0 && work_of(by, 4, 8, 64, 0, 9, 1) == 0, "%s: bits of activations", by->name);
+        CHECKF(work_of(by, 4, 8, 64, 0, 4, SIZE_MAX / 8) == 0, "%s: too many rows", by->name);
     }
 }
 

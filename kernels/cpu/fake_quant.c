@@ -100,9 +100,9 @@ size_t rs_int_quantise_plain(const rs_quantizer *q, size_t B, size_t n, const fl
         }
         const struct grid g = grid(q, lo, hi);
         for (size_t i = 0; i < n; i++)
-            codes[i] = (uint8_t)code(x[i], g);
+            codes[i] = (uint8_t)(code(x[i], g) - g.first);
         scale[b] = g.scale;
-        zero[b] = (int32_t)g.zero;
+        zero[b] = (int32_t)(g.zero - g.first);
     }
     return bad;
 }
@@ -183,12 +183,12 @@ static RS_AVX2 void codes_avx2(size_t n, const float *x, struct grid g, uint8_t 
     const v8 scale = v8_set(g.scale), zero = v8_set(g.zero), first = v8_set(g.first), last = v8_set(g.last);
     size_t i = 0;
     for (; i + 8 <= n; i += 8) {
-        const __m256i c = _mm256_cvtps_epi32(code_v8(v8_load(x + i), scale, zero, first, last));
+        const __m256i c = _mm256_cvtps_epi32(v8_sub(code_v8(v8_load(x + i), scale, zero, first, last), first));
         const __m128i words = _mm_packs_epi32(_mm256_castsi256_si128(c), _mm256_extracti128_si256(c, 1));
         _mm_storel_epi64((__m128i *)(void *)(codes + i), _mm_packus_epi16(words, words));
     }
     for (; i < n; i++)
-        codes[i] = (uint8_t)code(x[i], g);
+        codes[i] = (uint8_t)(code(x[i], g) - g.first);
 }
 
 struct coding {
@@ -215,7 +215,7 @@ static void coding_piece(void *context, size_t piece)
         const struct grid g = grid(r->q, lo, hi);
         codes_avx2(r->n, x, g, r->codes + b * r->ld);
         r->scale[b] = g.scale;
-        r->zero[b] = (int32_t)g.zero;
+        r->zero[b] = (int32_t)(g.zero - g.first);
     }
 }
 

@@ -7,7 +7,7 @@
 
 #include "kernels/cpu/int_ops.h"
 
-static const rs_int_kernels reference = {.name = "reference", .instruction = "none", .lanes = 1, .rows = 1, .quantise = rs_int_quantise_plain};
+static const rs_int_kernels reference = {.name = "reference", .instruction = "none", .quantise = rs_int_quantise_plain};
 static const rs_int_kernels *variants[4] = {&reference};
 static size_t count = 1;
 

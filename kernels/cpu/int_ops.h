@@ -1,46 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
-// The variants of int_gemm.h from inside: the layout of packed weights, and what a variant must be able to do.
+// The variants of int_gemm.h from inside: what one must be able to do.
 //
-// A span is a group of columns (all k without groups), cut into quads of 4 columns, the last one filled up with codes 0. A panel is 2 L outputs, L = lanes, the last one filled up
-// with outputs of codes 0. Packed weights are, panel after panel and span after span within it:
-//
-//     bits 5..8   for each quad 8 L bytes:   byte 4 i + t = code of output i, column t, i = 0..2L-1                (two vectors of L outputs)
-//     bits 2..4   for each quad 4 L bytes:   byte 4 i + t = (code of output i) + 8 | (code of output L + i) + 8 << 4, i = 0..L-1  (low nibbles: the first vector)
-//     f32 scales [2 L], i32 sums of codes [2 L]
-//
-// Activations are arranged in blocks of at most rows rows: for each quad of each span 4 codes of each row of the block, the last quad of a span filled up with 0.
+// Columns are taken in blocks of 64, the last block of a span filled up with codes 0. Where weights have 4 bits, the columns of a block are taken in the order that splitting bytes
+// gives, 0 2 4 .. 62 | 1 3 5 .. 63; otherwise as they come. Activations are arranged so once, row by row; weights are unpacked to bytes for OUTPUTS outputs at a time, which stay in
+// the first-level cache while all rows of a strip go over them. One row alone is multiplied without unpacking to memory.
 #ifndef RS_KERNELS_CPU_INT_OPS_H
 #define RS_KERNELS_CPU_INT_OPS_H
 
 #include "kernels/int_gemm.h"
 
-enum { RS_INT_LANES = 16 }; // the most lanes of a variant
+enum { RS_INT_BLOCK = 64, RS_INT_OUTPUTS = 4 };
 
 struct rs_int_kernels {
     const char *name, *instruction;
-    size_t lanes, rows;
-    bool pairs; // products are first added in 16 bits: at most `burst` quads in a row, so that they cannot leave them
+    bool pairs; // products are first added in 16 bits: at most `burst` vectors of 32 in a row, so that they cannot leave them
     size_t (*quantise)(const rs_quantizer *q, size_t B, size_t n, const float *x, size_t ldx, uint8_t *codes, size_t ld, float *scale, int32_t *zero);
-    // panel[quads][2 L][4] from the 4-bit form.
-    void (*unpack)(size_t quads, const uint8_t *nibbles, int8_t *panel);
-    // sums[rows][2 L] += products of a block of rows (arranged) with a panel of bytes; rows 1 .. the variant's.
-    void (*tile)(size_t rows, size_t quads, size_t burst, const uint8_t *a, const int8_t *panel, int32_t *sums);
-    // The same for one row and the 4-bit form, without unpacking to memory.
-    void (*one)(size_t quads, size_t burst, const uint8_t *a, const uint8_t *nibbles, int32_t *sums);
-    // acc[2 L] += (float)(sums - zero * of_codes) * scales.
-    void (*scale)(const int32_t *sums, int32_t zero, const int32_t *of_codes, const float *scales, float *acc);
+    // blocks of 64 codes in the order of 4-bit weights.
+    void (*split)(size_t blocks, const uint8_t *codes, uint8_t *out);
+    // blocks of 64 codes of one row of weights; bits 2..8; only the bytes of these codes are read.
+    void (*unpack)(unsigned bits, size_t blocks, const uint8_t *codes, int8_t *out);
+    // sums[rows][4] += products of rows of activations with 4 rows of weights.
+    void (*tile)(size_t rows, size_t blocks, size_t burst, const uint8_t *a, size_t lda, const int8_t *w, size_t ldw, int32_t *sums);
+    // The same for one row and packed weights of 4 or 8 bits; ldw in bytes.
+    void (*one)(unsigned bits, size_t blocks, size_t burst, const uint8_t *a, const uint8_t *w, size_t ldw, int32_t *sums);
+    // acc[m][4] += (float)(sums[m][4] - zero[m] of_codes[4]) scales[4].
+    void (*scale)(size_t m, const int32_t *sums, const int32_t *zero, const int32_t *of_codes, const float *scales, float *acc);
 };
-
-// Sizes that follow from the shape; bytes of packed weights.
-struct rs_int_layout {
-    bool nibbles;
-    size_t spans, span, quads, panels, quad_bytes, span_bytes, panel_bytes;
-};
-// False where rs_int_weights_bytes is 0.
-bool rs_int_layout(const rs_int_weights *w, struct rs_int_layout *l);
-
-// The variants that this processor can run: 0 = reference, then from slow to fast; NULL past the last.
-const rs_int_kernels *rs_int_at(size_t i);
 
 size_t rs_int_quantise_plain(const rs_quantizer *q, size_t B, size_t n, const float *x, size_t ldx, uint8_t *codes, size_t ld, float *scale, int32_t *zero);
 size_t rs_int_quantise_avx2(const rs_quantizer *q, size_t B, size_t n, const float *x, size_t ldx, uint8_t *codes, size_t ld, float *scale, int32_t *zero);
