@@ -27,6 +27,7 @@ static const char usage_text[] =
     "  --scores FILE      also the score of every choice, as JSON lines\n"
     "  --ctx N            tokens in a window (default 1024); longer questions lose the start of their context\n"
     "  --bos              each window or question starts with the model's BOS token\n"
+    "  --integer          multiply packed weights and activations as integers and attend to a packed KV cache, instead of simulating both in f32\n"
     "  --reference        compute with the plain C kernels\n"
     "      --mem SIZE     memory for hidden states and logits (default 256M); weights are decoded one layer at a time\n"
     "  -j, --threads N    threads (default: all processors)\n"
@@ -36,17 +37,18 @@ static const char usage_text[] =
     "\n"
     "Exit status: 0, or the class of the error (2 usage, 10-24 bad input, 30-32 system); 22 when the result is not a number.\n";
 
-enum { OPT_TEXT = 1, OPT_CTX, OPT_WINDOWS, OPT_BOS, OPT_AGAINST, OPT_REFERENCE, OPT_TASKS, OPT_LIMIT, OPT_DELIMITER, OPT_SCORES };
+enum { OPT_TEXT = 1, OPT_CTX, OPT_WINDOWS, OPT_BOS, OPT_AGAINST, OPT_REFERENCE, OPT_TASKS, OPT_LIMIT, OPT_DELIMITER, OPT_SCORES, OPT_INTEGER };
 
 static const rs_option option_list[] = {
     {"text", 0, true, OPT_TEXT}, {"ctx", 0, true, OPT_CTX}, {"windows", 0, true, OPT_WINDOWS}, {"bos", 0, false, OPT_BOS}, {"against", 0, true, OPT_AGAINST}, {"reference", 0, false, OPT_REFERENCE},
     {"tasks", 0, true, OPT_TASKS}, {"limit", 0, true, OPT_LIMIT}, {"delimiter", 0, true, OPT_DELIMITER}, {"scores", 0, true, OPT_SCORES},
+    {"integer", 0, false, OPT_INTEGER},
 };
 
 struct options {
     const char *model, *text, *against, *tasks, *delimiter, *scores; // NULL: not given
     int64_t ctx, windows, limit;
-    bool bos, reference;
+    bool bos, reference, integer;
 };
 
 static rs_status parse(void *context, int id, const char *value, rs_error *e)
@@ -59,6 +61,7 @@ static rs_status parse(void *context, int id, const char *value, rs_error *e)
     case OPT_BOS: o->bos = true; return RS_OK;
     case OPT_AGAINST: o->against = value; return RS_OK;
     case OPT_REFERENCE: o->reference = true; return RS_OK;
+    case OPT_INTEGER: o->integer = true; return RS_OK;
     case OPT_TASKS: o->tasks = value; return RS_OK;
     case OPT_LIMIT: return rs_cli_int("--limit", value, 1, INT32_MAX, &o->limit, e);
     case OPT_DELIMITER: o->delimiter = value; return RS_OK;
@@ -243,6 +246,7 @@ static rs_status run(const rs_cli *cli, const struct options *o, const char **fi
     rs_status s = rs_mapped_open(&m, o->model, e);
     if (s == RS_OK) s = rs_network_open(&n, m, o->reference ? rs_kernels_reference() : NULL, e);
     if (s == RS_OK && o->bos && rs_network_config(n)->bos < 0) s = rs_fail(e, RS_USAGE, "--bos: the model's configuration names no BOS token");
+    if (s == RS_OK && o->integer) rs_network_integer(n, o->reference ? rs_int_reference() : rs_int_cpu());
     if (s == RS_OK) s = o->tasks != NULL ? questions(cli, o, m, n, file, e) : perplexity(cli, o, m, n, file, e);
     rs_network_close(n);
     rs_mapped_close(m);

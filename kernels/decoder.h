@@ -3,7 +3,7 @@
 #ifndef RS_KERNELS_DECODER_H
 #define RS_KERNELS_DECODER_H
 
-#include "kernels/kernels.h"
+#include "kernels/kv_cache.h"
 
 // Change of basis of the stream at a junction: none (all NULL); low rank x + ((x q) m) q^T with q [d, r], m [r, r]; or dense x t with t [d, d].
 typedef struct rs_junction {
@@ -17,6 +17,9 @@ typedef struct rs_decoder_layer {
     const float *norm_attn, *norm_ffn;
     const float *wq, *wk, *wv, *wo, *wgate, *wup, *wdown;
     const float *bq, *bk, *bv, *bo, *bgate, *bup, *bdown;
+    // Codes instead of a weight, where not NULL: the input is then quantised to codes (no groups, bits below 16) and multiplied as integers by `by`; taps see it only before.
+    const rs_int_weights *cq, *ck, *cv, *co, *cgate, *cup, *cdown;
+    const rs_int_kernels *by;                           // also writes the cache; not NULL where there are codes or a cache
     rs_junction attn, ffn;                              // at the residual additions after attention and after the FFN
     rs_quantizer in_q, in_k, in_v, in_o, in_gate, in_up, in_down; // inputs of the linear layers; where those that share an input differ, it is quantised once for each setting
     rs_quantizer kv;                                    // K after RoPE and r3, V after its projection; per token and KV head (group: within the head)
@@ -44,5 +47,9 @@ size_t rs_decoder_forward(const rs_kernels *k, const rs_decoder_shape *shape, co
 // The same through the given halves only.
 size_t rs_decoder_halves(const rs_kernels *k, const rs_decoder_shape *shape, const rs_decoder_layer *layer, rs_half halves, size_t S, const float *cos, const float *sin, float *x, void *scratch,
                          rs_tap_fn *tap, void *context);
+
+// The same for S tokens that follow those in cache, which are added to it (at most capacity - count): K and V are what the cache holds, cos and sin those of the tokens' positions.
+size_t rs_decoder_cached(const rs_kernels *k, const rs_decoder_shape *shape, const rs_decoder_layer *layer, rs_kv_cache *cache, size_t S, const float *cos, const float *sin, float *x,
+                         void *scratch);
 
 #endif

@@ -15,6 +15,8 @@ typedef struct rs_quantizer {
     size_t group;
 } rs_quantizer;
 
+struct rs_kv_cache;
+
 typedef struct rs_kernels {
     const char *name; // "reference", "openblas", "avx2", "avx512"
 
@@ -37,6 +39,10 @@ typedef struct rs_kernels {
     // Causal attention of one sequence: q [S, n_q * h], k and v [S, n_kv * h], out [S, n_q * h]; scale 1/sqrt(h); query head i uses KV head i / (n_q / n_kv).
     // A NaN in k or v reaches every query after it, and may reach some before it.
     void (*attention)(size_t S, size_t n_q, size_t n_kv, size_t h, const float *q, const float *k, const float *v, float *out);
+    // The same for S queries whose own keys and values are the last in a cache (kv_cache.h), out [S, n_q * h].
+    void (*attention_cached)(const struct rs_kv_cache *c, size_t S, size_t n_q, const float *q, float *out);
+    // y[n] = w[n, k] x, w of f16 or bf16 with leading dimension ldw.
+    void (*gemv_half)(bool bf16, size_t n, size_t k, const float *x, const uint16_t *w, size_t ldw, float *y);
     // y = silu(gate) * up, n values; y may be gate or up.
     void (*silu_gate)(size_t n, const float *gate, const float *up, float *y);
     // x <- x H (transpose: x H^T) in place on B rows of H->n values, leading dimension ld.

@@ -9,7 +9,8 @@
 #include <stdbool.h>
 #include <unistd.h>
 
-enum { MAX_THREADS = 256 };
+// How often a thread without work looks for some before it sleeps: some 20 to 50 microseconds, so that loops that follow each other (the products of one token) find the pool awake.
+enum { MAX_THREADS = 256, LOOKS = 1000 };
 
 struct loop {
     void (*body)(void *, size_t);
@@ -22,8 +23,9 @@ static pthread_mutex_t owner = PTHREAD_MUTEX_INITIALIZER; // held by the thread 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;  // guards the rest
 static pthread_cond_t start = PTHREAD_COND_INITIALIZER, done = PTHREAD_COND_INITIALIZER;
 static pthread_t workers[MAX_THREADS];
-static int threads = 1, busy;
-static unsigned long round_number;
+static int threads = 1;
+static atomic_int busy;            // both are written under lock
+static atomic_ulong round_number;
 static bool stop;
 static struct loop *current;
 static _Thread_local bool inside;
@@ -32,6 +34,13 @@ static _Thread_local bool inside;
 __attribute__((constructor)) static void single(void)
 {
     openblas_set_num_threads(1);
+}
+
+static void pause_a_little(void)
+{
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
 }
 
 static void work(struct loop *l)
@@ -47,6 +56,10 @@ static void *worker(void *seen_)
     unsigned long seen = *(unsigned long *)seen_;
     pthread_mutex_lock(&lock);
     for (;;) {
+        pthread_mutex_unlock(&lock);
+        for (int i = 0; i < LOOKS && seen == atomic_load_explicit(&round_number, memory_order_relaxed); i++)
+            pause_a_little();
+        pthread_mutex_lock(&lock);
         while (seen == round_number && !stop)
             pthread_cond_wait(&start, &lock);
         if (stop)
@@ -110,6 +123,8 @@ void rs_threads_for(size_t n, void (*body)(void *context, size_t i), void *conte
         pthread_cond_broadcast(&start);
         pthread_mutex_unlock(&lock);
         work(&l);
+        for (int i = 0; i < LOOKS && atomic_load_explicit(&busy, memory_order_relaxed) > 0; i++)
+            pause_a_little();
         pthread_mutex_lock(&lock);
         current = NULL;
         while (busy > 0)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A model in a mapped file as a network that runs, one layer's weights in memory at a time.
-#include "transforms/network.h"
+#include "transforms/network_inside.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,55 +12,7 @@
 
 #define HEAD_BLOCK 8192 // rows of the LM head decoded at a time
 
-enum { W_NORM_ATTN, W_Q, W_K, W_V, W_O, W_NORM_FFN, W_GATE, W_UP, W_DOWN, B_Q, B_K, B_V, B_O, B_GATE, B_UP, B_DOWN, W_COUNT };
-
-// One row per tensor of a layer: its name inside the layer, its role.
-static const struct {
-    const char *name;
-    rs_role role;
-    bool required;
-} layer_tensors[W_COUNT] = {
-    [W_NORM_ATTN] = {"input_layernorm.weight", RS_ROLE_NORM, true},
-    [W_Q] = {"self_attn.q_proj.weight", RS_ROLE_Q, true},
-    [W_K] = {"self_attn.k_proj.weight", RS_ROLE_K, true},
-    [W_V] = {"self_attn.v_proj.weight", RS_ROLE_V, true},
-    [W_O] = {"self_attn.o_proj.weight", RS_ROLE_O, true},
-    [W_NORM_FFN] = {"post_attention_layernorm.weight", RS_ROLE_NORM, true},
-    [W_GATE] = {"mlp.gate_proj.weight", RS_ROLE_GATE, true},
-    [W_UP] = {"mlp.up_proj.weight", RS_ROLE_UP, true},
-    [W_DOWN] = {"mlp.down_proj.weight", RS_ROLE_DOWN, true},
-    [B_Q] = {"self_attn.q_proj.bias", RS_ROLE_BIAS, false},
-    [B_K] = {"self_attn.k_proj.bias", RS_ROLE_BIAS, false},
-    [B_V] = {"self_attn.v_proj.bias", RS_ROLE_BIAS, false},
-    [B_O] = {"self_attn.o_proj.bias", RS_ROLE_BIAS, false},
-    [B_GATE] = {"mlp.gate_proj.bias", RS_ROLE_BIAS, false},
-    [B_UP] = {"mlp.up_proj.bias", RS_ROLE_BIAS, false},
-    [B_DOWN] = {"mlp.down_proj.bias", RS_ROLE_BIAS, false},
-};
-
-struct rs_network {
-    const rs_mapped *m;
-    const rs_kernels *k;
-    rs_config c;
-    rs_hadamard *r3, *r4;
-    rs_decoder_shape shape;
-    const rs_tensor *embed, *head, *norm;
-    float *norm_gamma;
-    double *inv_freq;
-    rs_decoder_layer layer;
-    uint64_t loaded;              // layer whose weights are in memory, L = none
-    float *buffer[W_COUNT];       // decoded weights, where the file cannot be used as it is
-    float *junction[2][2];        // q and m, or t, of the two junctions
-    const rs_tensor *in_use[W_COUNT + 2];
-    bool stay;                    // pages of a layer are kept when the next one is loaded
-    float *cos, *sin;
-    size_t rope_rows;
-    void *scratch;
-    size_t scratch_size;
-};
-
-// Finds a tensor and checks its place and shape (the role decides the shape and, with the plan, how its input is quantised); *t = NULL when it is absent and not required.
-static rs_status find(const rs_network *n, const char *name, rs_role role, int64_t layer, bool required, const rs_tensor **t, rs_error *e)
+rs_status rs_network_find(const rs_network *n, const char *name, rs_role role, int64_t layer, bool required, const rs_tensor **t, rs_error *e)
 {
     *t = rs_mapped_find(n->m, name);
     if (*t == NULL) return required ? rs_fail(e, RS_E_TENSOR, "%s: not in the file", name) : RS_OK;
@@ -68,23 +20,16 @@ static rs_status find(const rs_network *n, const char *name, rs_role role, int64
     return rs_plan_shape(*t, &n->c, e);
 }
 
-static rs_status find_layer(const rs_network *n, uint64_t i, int w, const rs_tensor **t, rs_error *e)
-{
-    char name[RS_MAX_NAME + 1];
-    snprintf(name, sizeof name, "model.layers.%llu.%s", (unsigned long long)i, layer_tensors[w].name);
-    return find(n, name, layer_tensors[w].role, (int64_t)i, layer_tensors[w].required, t, e);
-}
-
 static rs_status check_tensors(rs_network *n, rs_error *e)
 {
-    RS_TRY(find(n, "model.embed_tokens.weight", RS_ROLE_EMBED, -1, true, &n->embed, e));
-    RS_TRY(find(n, "lm_head.weight", RS_ROLE_HEAD, -1, !n->c.tied, &n->head, e));
+    RS_TRY(rs_network_find(n, "model.embed_tokens.weight", RS_ROLE_EMBED, -1, true, &n->embed, e));
+    RS_TRY(rs_network_find(n, "lm_head.weight", RS_ROLE_HEAD, -1, !n->c.tied, &n->head, e));
     if (n->head == NULL) n->head = n->embed;
-    RS_TRY(find(n, "model.norm.weight", RS_ROLE_NORM, -1, true, &n->norm, e));
+    RS_TRY(rs_network_find(n, "model.norm.weight", RS_ROLE_NORM, -1, true, &n->norm, e));
     for (uint64_t i = 0; i < n->c.L; i++)
-        for (int w = 0; w < W_COUNT; w++) {
+        for (int w = 0; w < RS_NETWORK_TENSORS; w++) {
             const rs_tensor *t;
-            RS_TRY(find_layer(n, i, w, &t, e));
+            RS_TRY(rs_network_find_layer(n, i, w, &t, e));
         }
     return RS_OK;
 }
@@ -129,6 +74,7 @@ static rs_status open_network(rs_network *n, rs_error *e)
     if (n->norm_gamma == NULL) return rs_fail(e, RS_E_NOMEM, "final norm");
     RS_TRY(rs_weights_rows(n->norm, rs_mapped_payload(n->m, n->norm), 0, 1, n->norm_gamma, e));
     n->loaded = n->c.L;
+    n->at = &n->slot;
     return open_rope(n, e);
 }
 
@@ -152,8 +98,12 @@ void rs_network_close(rs_network *n)
     if (n == NULL) return;
     rs_hadamard_free(n->r3);
     rs_hadamard_free(n->r4);
-    for (int w = 0; w < W_COUNT; w++) free(n->buffer[w]);
-    for (int j = 0; j < 4; j++) free(n->junction[j / 2][j % 2]);
+    for (int w = 0; w < RS_NETWORK_TENSORS; w++) free(n->buffer[w]);
+    for (int j = 0; j < 2; j++) free(n->junction[j]);
+    for (uint64_t i = 0; n->kept != NULL && i < n->c.L; i++)
+        for (int w = 0; w < RS_NETWORK_TENSORS; w++) free(n->kept[i].own[w]);
+    free(n->kept);
+    free(n->cache.memory);
     free(n->norm_gamma);
     free(n->inv_freq);
     free(n->cos);
@@ -183,6 +133,18 @@ void rs_network_stay(rs_network *n)
 {
     n->stay = true;
 }
+void rs_network_integer(rs_network *n, const rs_int_kernels *by)
+{
+    n->by = by;
+    n->loaded = n->c.L;
+}
+rs_status rs_network_keep(rs_network *n, rs_error *e)
+{
+    n->stay = true;
+    if (n->kept == NULL) n->kept = calloc((size_t)n->c.L, sizeof *n->kept);
+    n->loaded = n->c.L;
+    return n->kept != NULL ? RS_OK : rs_fail(e, RS_E_NOMEM, "%llu layers", (unsigned long long)n->c.L);
+}
 const float *rs_network_final_norm(const rs_network *n)
 {
     return n->norm_gamma;
@@ -203,77 +165,6 @@ rs_status rs_network_embed(const rs_network *n, size_t S, const int32_t *ids, fl
         if (ids[s] < 0 || (uint64_t)ids[s] >= n->c.V) return rs_fail(e, RS_E_VALUE, "token %zu: id %d is outside the vocabulary of %llu", s, ids[s], (unsigned long long)n->c.V);
         RS_TRY(rs_weights_rows(n->embed, payload, (uint64_t)ids[s], 1, x + s * n->c.d, e));
     }
-    return RS_OK;
-}
-
-// Weights of one tensor as f32: the file's own bytes where they serve, else decoded into *buffer, which grows as needed.
-static rs_status load_tensor(rs_network *n, const rs_tensor *t, float **buffer, const float **out, rs_error *e)
-{
-    const uint8_t *payload = rs_mapped_payload(n->m, t);
-    *out = rs_weights_direct(t, payload);
-    if (*out != NULL) return RS_OK;
-    uint64_t rows, cols;
-    rs_weights_shape(t, &rows, &cols);
-    if (*buffer == NULL && (*buffer = aligned_alloc(64, ((size_t)(rows * cols) * sizeof(float) + 63) / 64 * 64)) == NULL)
-        return rs_fail(e, RS_E_NOMEM, "%s: %llu x %llu numbers", t->name, (unsigned long long)rows, (unsigned long long)cols);
-    *out = *buffer;
-    return rs_weights_rows(t, payload, 0, rows, *buffer, e);
-}
-
-static rs_status load_junction(rs_network *n, uint64_t j, rs_junction *out, const rs_tensor **in_use, rs_error *e)
-{
-    const rs_plan *plan = &rs_mapped_head(n->m)->plan;
-    *out = (rs_junction){0};
-    *in_use = NULL;
-    if (plan->resid == RS_RESID_NONE) return RS_OK;
-    uint64_t r = rs_plan_rank(plan, j);
-    if (r == 0) return RS_OK;
-    char name[32];
-    snprintf(name, sizeof name, "resid.%llu", (unsigned long long)j);
-    const rs_tensor *t = rs_mapped_find(n->m, name);
-    if (t == NULL) return rs_fail(e, RS_E_TENSOR, "%s: not in the file although the plan asks for it", name);
-    if (t->n_dims != 2 || t->shape[0] != n->c.d || t->shape[1] != n->c.d) return rs_fail(e, RS_E_TENSOR, "%s: not %llu x %llu", name, (unsigned long long)n->c.d, (unsigned long long)n->c.d);
-    *in_use = t;
-    const uint8_t *payload = rs_mapped_payload(n->m, t);
-    if (plan->resid == RS_RESID_DENSE) return load_tensor(n, t, &n->junction[j % 2][0], &out->t, e);
-    const rs_part *q = rs_tensor_part(t, "q"), *m = rs_tensor_part(t, "m");
-    if (q == NULL || m == NULL || q->shape[1] != r) return rs_fail(e, RS_E_TENSOR, "%s: not of rank %llu as the plan says", name, (unsigned long long)r);
-    out->r = (size_t)r;
-    out->q = (const float *)(const void *)(payload + q->off);
-    out->m = (const float *)(const void *)(payload + m->off);
-    return RS_OK;
-}
-
-static rs_quantizer quantizer(rs_act a)
-{
-    return (rs_quantizer){.bits = a.bits, .sym = a.sym, .clip = (float)a.clip, .group = (size_t)a.group};
-}
-
-rs_status rs_network_load(rs_network *n, uint64_t i, const rs_decoder_layer **layer, rs_error *e)
-{
-    *layer = &n->layer;
-    if (n->loaded == i) return RS_OK;
-    for (int w = 0; w < W_COUNT + 2; w++)
-        if (n->in_use[w] != NULL && !n->stay) rs_mapped_release(n->m, n->in_use[w]);
-    n->loaded = n->c.L;
-    const float *p[W_COUNT] = {0};
-    for (int w = 0; w < W_COUNT; w++) {
-        RS_TRY(find_layer(n, i, w, &n->in_use[w], e));
-        if (n->in_use[w] != NULL) RS_TRY(load_tensor(n, n->in_use[w], &n->buffer[w], &p[w], e));
-    }
-    const rs_plan *plan = &rs_mapped_head(n->m)->plan;
-    int64_t l = (int64_t)i;
-    n->layer = (rs_decoder_layer){
-        .norm_attn = p[W_NORM_ATTN], .norm_ffn = p[W_NORM_FFN],
-        .wq = p[W_Q], .wk = p[W_K], .wv = p[W_V], .wo = p[W_O], .wgate = p[W_GATE], .wup = p[W_UP], .wdown = p[W_DOWN],
-        .bq = p[B_Q], .bk = p[B_K], .bv = p[B_V], .bo = p[B_O], .bgate = p[B_GATE], .bup = p[B_UP], .bdown = p[B_DOWN],
-        .in_q = quantizer(rs_plan_act(plan, l, RS_ROLE_Q)), .in_k = quantizer(rs_plan_act(plan, l, RS_ROLE_K)), .in_v = quantizer(rs_plan_act(plan, l, RS_ROLE_V)),
-        .in_o = quantizer(rs_plan_act(plan, l, RS_ROLE_O)), .in_gate = quantizer(rs_plan_act(plan, l, RS_ROLE_GATE)),
-        .in_up = quantizer(rs_plan_act(plan, l, RS_ROLE_UP)), .in_down = quantizer(rs_plan_act(plan, l, RS_ROLE_DOWN)), .kv = quantizer(plan->kv),
-    };
-    RS_TRY(load_junction(n, 2 * i, &n->layer.attn, &n->in_use[W_COUNT], e));
-    RS_TRY(load_junction(n, 2 * i + 1, &n->layer.ffn, &n->in_use[W_COUNT + 1], e));
-    n->loaded = i;
     return RS_OK;
 }
 
@@ -308,16 +199,42 @@ static rs_status prepare(rs_network *n, const rs_decoder_layer *layer, size_t S,
     return RS_OK;
 }
 
-rs_status rs_network_forward(rs_network *n, size_t S, float *x, rs_tap_fn *tap, void *context, rs_error *e)
+static rs_status not_finite(const rs_network *n, size_t bad, rs_error *e)
 {
-    return rs_network_run(n, &n->layer, RS_HALF_BOTH, S, x, tap, context, e);
+    return bad == 0 ? RS_OK : rs_fail(e, RS_E_VALUE, "layer %llu: %zu rows of activations hold NaN or infinity", (unsigned long long)n->loaded, bad);
 }
 
-const rs_tensor *rs_network_tensor(const rs_network *n, rs_role role)
+rs_status rs_network_cache(const rs_network *n, size_t capacity, rs_kv_cache *cache, rs_error *e)
 {
-    for (int w = 0; w < B_Q; w++)
-        if (layer_tensors[w].role == role) return n->in_use[w];
-    return NULL;
+    const rs_act *kv = &rs_mapped_head(n->m)->plan.kv;
+    *cache = (rs_kv_cache){.q = {.bits = kv->bits, .sym = kv->sym, .clip = (float)kv->clip, .group = (size_t)kv->group}, .n_kv = n->shape.n_kv, .h = n->shape.h, .capacity = capacity};
+    size_t bytes = rs_kv_cache_bytes(cache);
+    if (bytes == 0) return rs_fail(e, RS_USAGE, "no KV cache of %zu tokens and %zu heads of %zu", capacity, cache->n_kv, cache->h);
+    cache->memory = aligned_alloc(64, (bytes + 63) / 64 * 64);
+    return cache->memory != NULL ? RS_OK : rs_fail(e, RS_E_NOMEM, "KV cache of %zu tokens", capacity);
+}
+
+rs_status rs_network_step(rs_network *n, rs_kv_cache *cache, size_t S, float *x, rs_error *e)
+{
+    if (n->loaded == n->c.L || n->by == NULL || S > cache->capacity - cache->count) return rs_fail(e, RS_E_INTERNAL, "no layer is loaded, or the cache is full");
+    const float *cos, *sin;
+    RS_TRY(prepare(n, &n->at->layer, S, e));
+    RS_TRY(rs_network_rope(n, cache->count + S, &cos, &sin, e));
+    const size_t from = cache->count * (n->shape.h / 2);
+    return not_finite(n, rs_decoder_cached(n->k, &n->shape, &n->at->layer, cache, S, cos + from, sin + from, x, n->scratch), e);
+}
+
+rs_status rs_network_forward(rs_network *n, size_t S, float *x, rs_tap_fn *tap, void *context, rs_error *e)
+{
+    if (n->by == NULL || tap != NULL) return rs_network_run(n, &n->at->layer, RS_HALF_BOTH, S, x, tap, context, e);
+    if (n->cache.capacity < S) {
+        free(n->cache.memory);
+        n->cache.memory = NULL;
+        n->cache.capacity = 0;
+        RS_TRY(rs_network_cache(n, S, &n->cache, e));
+    }
+    n->cache.count = 0;
+    return rs_network_step(n, &n->cache, S, x, e);
 }
 
 rs_status rs_network_run(rs_network *n, const rs_decoder_layer *layer, rs_half halves, size_t S, float *x, rs_tap_fn *tap, void *context, rs_error *e)
@@ -326,8 +243,19 @@ rs_status rs_network_run(rs_network *n, const rs_decoder_layer *layer, rs_half h
     const float *cos, *sin;
     RS_TRY(prepare(n, layer, S, e));
     RS_TRY(rs_network_rope(n, S, &cos, &sin, e));
-    size_t bad = rs_decoder_halves(n->k, &n->shape, layer, halves, S, cos, sin, x, n->scratch, tap, context);
-    return bad == 0 ? RS_OK : rs_fail(e, RS_E_VALUE, "layer %llu: %zu rows of activations hold NaN or infinity", (unsigned long long)n->loaded, bad);
+    return not_finite(n, rs_decoder_halves(n->k, &n->shape, layer, halves, S, cos, sin, x, n->scratch, tap, context), e);
+}
+
+// Of one row, by a head of 16-bit floats: converting it once more in memory would cost more than the product.
+static rs_status half_logits(rs_network *n, const float *x, float *logits, rs_error *e)
+{
+    const size_t d = n->shape.d;
+    float *y = malloc(d * sizeof *y);
+    if (y == NULL) return rs_fail(e, RS_E_NOMEM, "LM head");
+    n->k->rmsnorm(1, d, x, n->norm_gamma, n->shape.eps, y);
+    n->k->gemv_half(n->head->dtype == RS_BF16, (size_t)n->c.V, d, y, (const uint16_t *)(const void *)rs_mapped_payload(n->m, n->head), d, logits);
+    free(y);
+    return RS_OK;
 }
 
 rs_status rs_network_logits(rs_network *n, size_t rows, const float *x, float *logits, rs_error *e)
@@ -335,6 +263,7 @@ rs_status rs_network_logits(rs_network *n, size_t rows, const float *x, float *l
     const size_t d = n->shape.d, V = (size_t)n->c.V;
     const uint8_t *payload = rs_mapped_payload(n->m, n->head);
     const float *direct = rs_weights_direct(n->head, payload);
+    if (rows == 1 && n->head->enc == RS_ENC_RAW && (n->head->dtype == RS_F16 || n->head->dtype == RS_BF16)) return half_logits(n, x, logits, e);
     float *y = malloc(rows * d * sizeof *y), *block = direct == NULL ? malloc((V < HEAD_BLOCK ? V : HEAD_BLOCK) * d * sizeof *block) : NULL;
     rs_status s = y == NULL || (direct == NULL && block == NULL) ? rs_fail(e, RS_E_NOMEM, "LM head") : RS_OK;
     if (s == RS_OK) n->k->rmsnorm(rows, d, x, n->norm_gamma, n->shape.eps, y);

@@ -23,6 +23,16 @@ const float *rs_weights_direct(const rs_tensor *t, const uint8_t *payload)
     return t->enc == RS_ENC_RAW && t->dtype == RS_F32 && (uintptr_t)payload % 4 == 0 ? (const float *)(const void *)payload : NULL;
 }
 
+bool rs_weights_codes(const rs_tensor *t, const uint8_t *payload, rs_int_weights *w)
+{
+    const rs_part *codes = rs_tensor_part(t, "codes"), *scales = rs_tensor_part(t, "scales"), *sums = rs_tensor_part(t, "sums");
+    if (rs_enc_bits(t->enc) == 0 || codes == NULL || scales == NULL || sums == NULL || t->n_dims != 2) return false;
+    const void *scale = payload + scales->off;
+    *w = (rs_int_weights){.bits = (unsigned)rs_enc_bits(t->enc), .n = (size_t)t->shape[0], .k = (size_t)t->shape[1], .group = (size_t)t->group, .codes = payload + codes->off,
+                          .scales = scales->dtype == RS_F16 ? NULL : scale, .scales_16 = scale, .sums = (const int32_t *)(const void *)(payload + sums->off)};
+    return true;
+}
+
 typedef struct rows_job {
     const rs_tensor *t;
     const uint8_t *payload;

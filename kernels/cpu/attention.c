@@ -43,6 +43,37 @@ void rs_attention_plain(size_t S, size_t n_q, size_t n_kv, size_t h, const float
             }
 }
 
+// Reference: the same over unpacked tokens, one at a time.
+void rs_attention_cached_plain(const rs_kv_cache *c, size_t S, size_t n_q, const float *q, float *out)
+{
+    const size_t h = c->h, past = c->count - S;
+    const double scale = 1 / sqrt((double)h);
+    float x[RS_KV_BLOCK];
+    for (size_t s = 0; s < S; s++)
+        for (size_t head = 0; head < n_q; head++) {
+            const float *qs = q + (s * n_q + head) * h;
+            const size_t from = head / (n_q / c->n_kv);
+            double max = -HUGE_VAL, total = 0, sum[RS_KV_BLOCK];
+            for (size_t i = 0; i < h; i++)
+                sum[i] = 0;
+            for (size_t t = 0; t <= past + s; t++) {
+                double score = 0;
+                rs_kv_read_plain(c, false, from, t, 1, x);
+                for (size_t i = 0; i < h; i++)
+                    score += (double)qs[i] * (double)x[i];
+                score *= scale;
+                const double top = score > max ? score : max, shrink = exp(max - top), weight = exp(score - top);
+                max = top;
+                total = total * shrink + weight;
+                rs_kv_read_plain(c, true, from, t, 1, x);
+                for (size_t i = 0; i < h; i++)
+                    sum[i] = sum[i] * shrink + weight * (double)x[i];
+            }
+            for (size_t i = 0; i < h; i++)
+                out[(s * n_q + head) * h + i] = (float)(sum[i] / total);
+        }
+}
+
 // Fast: queries and keys in blocks; one product gives a block of scores, its rows become weights, one product adds the weighted values.
 enum { QUERIES = 64, KEYS = 256 };
 
@@ -54,42 +85,98 @@ struct attend {
     const float *q, *k, *v;
     float *out;
     weigh_fn *weigh;
+    // Of the cache that the queries' own keys end (k and v are then not used), and products of few rows: y [rows, n] = x [rows, h] k[n, h]^T; y [rows, h] += x [rows, n] (leading dimension
+    // KEYS) v [n, h]; NULL: as of many.
+    const rs_kv_cache *cache;
+    rs_kv_read *read;
+    void (*scores)(size_t rows, size_t n, size_t h, const float *x, const float *k, float *y);
+    void (*values)(size_t rows, size_t n, size_t h, const float *x, const float *v, float *y);
 };
 
-// One block of queries of one head; the longest come first.
+// Rows of one piece: queries first .. of one head, or all heads that share the keys of one token, so that these are unpacked once.
+struct rows {
+    size_t count, first, ldq, kv_head;
+    bool together;
+    const float *q;
+    float *out;
+};
+
+static void scores_and_weights(const struct attend *a, const struct rows *p, size_t t, size_t columns, const float *k, size_t ldk, float *weight, float *max, float *total)
+{
+    const float scale = (float)(1 / sqrt((double)a->h));
+    const size_t past = a->cache != NULL ? a->cache->count - a->S : 0;
+    if (p->together && a->scores != NULL)
+        a->scores(p->count, columns, a->h, p->q, k, weight);
+    else
+        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)p->count, (int)columns, (int)a->h, 1, p->q, (int)p->ldq, k, (int)ldk, 0, weight, KEYS);
+    for (size_t r = 0; r < p->count; r++) {
+        const size_t last = past + p->first + (p->together ? 0 : r), seen = last < t ? 0 : rs_pieces_min(columns, last + 1 - t);
+        float *w = weight + r * KEYS, shrink = 1;
+        if (seen > 0) {
+            const float sum = a->weigh(seen, w, scale, &max[r], &shrink);
+            total[r] = total[r] * shrink + sum;
+        }
+        memset(w + seen, 0, (columns - seen) * sizeof *w);
+        for (size_t i = 0; t > 0 && shrink != 1 && i < a->h; i++)
+            p->out[r * p->ldq + i] *= shrink;
+    }
+}
+
+// One set of rows; the longest come first.
 static void attend_piece(void *context, size_t piece)
 {
     const struct attend *a = context;
-    const size_t h = a->h, ldq = a->n_q * h, ldk = a->n_kv * h, head = piece % a->n_q, first = (rs_pieces_count(a->S, QUERIES) - 1 - piece / a->n_q) * QUERIES;
-    const size_t rows = rs_pieces_min(QUERIES, a->S - first), keys = first + rows, shared = head / (a->n_q / a->n_kv) * h;
-    const float *q = a->q + first * ldq + head * h, scale = (float)(1 / sqrt((double)h));
-    float *out = a->out + first * ldq + head * h, total[QUERIES] = {0}, max[QUERIES], weight[QUERIES * KEYS];
-    for (size_t r = 0; r < rows; r++)
-        max[r] = -HUGE_VALF;
-    for (size_t t = 0; t < keys; t += KEYS) {
-        const size_t columns = rs_pieces_min(KEYS, keys - t);
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)rows, (int)columns, (int)h, 1, q, (int)ldq, a->k + t * ldk + shared, (int)ldk, 0, weight, KEYS);
-        for (size_t r = 0; r < rows; r++) {
-            const size_t seen = first + r < t ? 0 : rs_pieces_min(columns, first + r + 1 - t);
-            float *w = weight + r * KEYS, shrink = 1;
-            if (seen > 0) {
-                const float sum = a->weigh(seen, w, scale, &max[r], &shrink);
-                total[r] = total[r] * shrink + sum;
-            }
-            memset(w + seen, 0, (columns - seen) * sizeof *w);
-            for (size_t i = 0; t > 0 && shrink != 1 && i < h; i++)
-                out[r * ldq + i] *= shrink;
+    const size_t h = a->h, shared = a->n_q / a->n_kv, block = a->cache != NULL ? rs_pieces_min(KEYS, RS_KV_BLOCK / h) : KEYS;
+    const bool together = a->cache != NULL && a->S == 1;
+    const size_t head = together ? piece * shared : piece % a->n_q, first = together ? 0 : (rs_pieces_count(a->S, QUERIES) - 1 - piece / a->n_q) * QUERIES;
+    float total[QUERIES] = {0}, max[QUERIES], weight[QUERIES * KEYS], unpacked[RS_KV_BLOCK];
+    struct rows p = {.first = first, .kv_head = head / shared, .together = together, .ldq = together ? h : a->n_q * h};
+    for (size_t done = 0, all = together ? shared : rs_pieces_min(QUERIES, a->S - first); done < all; done += p.count) {
+        p.count = rs_pieces_min(QUERIES, all - done);
+        p.q = a->q + first * a->n_q * h + (head + (together ? done : 0)) * h;
+        p.out = a->out + (p.q - a->q);
+        for (size_t r = 0; r < p.count; r++) {
+            max[r] = -HUGE_VALF;
+            total[r] = 0;
         }
-        cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)rows, (int)h, (int)columns, 1, weight, KEYS, a->v + t * ldk + shared, (int)ldk, t > 0, out, (int)ldq);
+        const size_t keys = (a->cache != NULL ? a->cache->count - a->S : 0) + first + (together ? 1 : p.count);
+        for (size_t t = 0; t < keys; t += block) {
+            const float *k = a->k, *v = a->v;
+            size_t ld = h;
+            const size_t columns = rs_pieces_min(block, keys - t);
+            if (a->cache == NULL) {
+                ld = a->n_kv * h;
+                k += t * ld + p.kv_head * h;
+                v += t * ld + p.kv_head * h;
+            } else {
+                a->read(a->cache, false, p.kv_head, t, columns, unpacked);
+                k = unpacked;
+            }
+            scores_and_weights(a, &p, t, columns, k, ld, weight, max, total);
+            if (a->cache != NULL) {
+                a->read(a->cache, true, p.kv_head, t, columns, unpacked);
+                v = unpacked;
+            }
+            if (together && a->values != NULL) {
+                if (t == 0)
+                    memset(p.out, 0, p.count * h * sizeof *p.out);
+                a->values(p.count, columns, h, weight, v, p.out);
+            } else {
+                cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)p.count, (int)h, (int)columns, 1, weight, KEYS, v, (int)ld, t > 0, p.out, (int)p.ldq);
+            }
+        }
+        for (size_t r = 0; r < p.count; r++)
+            for (size_t i = 0; i < h; i++)
+                p.out[r * p.ldq + i] /= total[r];
     }
-    for (size_t r = 0; r < rows; r++)
-        for (size_t i = 0; i < h; i++)
-            out[r * ldq + i] /= total[r];
 }
 
-static void attend(size_t S, size_t n_q, size_t n_kv, size_t h, const float *q, const float *k, const float *v, float *out, weigh_fn *weigh)
+static void attend(struct attend a)
 {
-    rs_threads_for(n_q * rs_pieces_count(S, QUERIES), attend_piece, &(struct attend){S, n_q, n_kv, h, q, k, v, out, weigh});
+    if (a.cache != NULL && a.S == 1)
+        rs_threads_for(a.n_kv, attend_piece, &a);
+    else
+        rs_threads_for(a.n_q * rs_pieces_count(a.S, QUERIES), attend_piece, &a);
 }
 
 static float weigh_plain(size_t n, float *x, float scale, float *max, float *shrink)
@@ -106,7 +193,12 @@ static float weigh_plain(size_t n, float *x, float scale, float *max, float *shr
 
 void rs_attention_blas(size_t S, size_t n_q, size_t n_kv, size_t h, const float *q, const float *k, const float *v, float *out)
 {
-    attend(S, n_q, n_kv, h, q, k, v, out, weigh_plain);
+    attend((struct attend){.S = S, .n_q = n_q, .n_kv = n_kv, .h = h, .q = q, .k = k, .v = v, .out = out, .weigh = weigh_plain});
+}
+
+void rs_attention_cached_blas(const rs_kv_cache *c, size_t S, size_t n_q, const float *q, float *out)
+{
+    attend((struct attend){.S = S, .n_q = n_q, .n_kv = c->n_kv, .h = c->h, .q = q, .out = out, .weigh = weigh_plain, .cache = c, .read = rs_kv_read_plain});
 }
 
 #if defined(__x86_64__)
@@ -141,12 +233,64 @@ WEIGH(v16, 16, RS_AVX512)
 
 void rs_attention_avx2(size_t S, size_t n_q, size_t n_kv, size_t h, const float *q, const float *k, const float *v, float *out)
 {
-    attend(S, n_q, n_kv, h, q, k, v, out, v8_weigh);
+    attend((struct attend){.S = S, .n_q = n_q, .n_kv = n_kv, .h = h, .q = q, .k = k, .v = v, .out = out, .weigh = v8_weigh});
 }
 
 void rs_attention_avx512(size_t S, size_t n_q, size_t n_kv, size_t h, const float *q, const float *k, const float *v, float *out)
 {
-    attend(S, n_q, n_kv, h, q, k, v, out, v16_weigh);
+    attend((struct attend){.S = S, .n_q = n_q, .n_kv = n_kv, .h = h, .q = q, .k = k, .v = v, .out = out, .weigh = v16_weigh});
+}
+
+static RS_AVX2 void few_scores(size_t rows, size_t n, size_t h, const float *x, const float *k, float *y)
+{
+    for (size_t t = 0; t < n; t++, k += h)
+        for (size_t r = 0; r < rows; r++) {
+            v8 s = v8_set(0), u = s;
+            size_t i = 0;
+            for (; i + 16 <= h; i += 16) {
+                s = v8_fma(v8_load(x + r * h + i), v8_load(k + i), s);
+                u = v8_fma(v8_load(x + r * h + i + 8), v8_load(k + i + 8), u);
+            }
+            for (size_t m; i < h; i += m) {
+                m = rs_pieces_min(8, h - i);
+                s = v8_fma(v8_load_part(x + r * h + i, m), v8_load_part(k + i, m), s);
+            }
+            y[r * KEYS + t] = v8_sum_of(v8_add(s, u));
+        }
+}
+
+static RS_AVX2 void few_values(size_t rows, size_t n, size_t h, const float *x, const float *v, float *y)
+{
+    for (size_t r = 0; r < rows; r++)
+        for (size_t i = 0; i < h; i += 32) {
+            v8 s[4];
+            const size_t m = rs_pieces_min(32, h - i);
+            if (m < 32) {
+                for (size_t t = 0; t < n; t++)
+                    for (size_t j = i; j < h; j++)
+                        y[r * h + j] += x[r * KEYS + t] * v[t * h + j];
+                continue;
+            }
+            for (size_t j = 0; j < 4; j++)
+                s[j] = v8_load(y + r * h + i + 8 * j);
+            for (size_t t = 0; t < n; t++) {
+                const v8 w = v8_set(x[r * KEYS + t]);
+                for (size_t j = 0; j < 4; j++)
+                    s[j] = v8_fma(w, v8_load(v + t * h + i + 8 * j), s[j]);
+            }
+            for (size_t j = 0; j < 4; j++)
+                v8_store(y + r * h + i + 8 * j, s[j]);
+        }
+}
+
+void rs_attention_cached_avx2(const rs_kv_cache *c, size_t S, size_t n_q, const float *q, float *out)
+{
+    attend((struct attend){.S = S, .n_q = n_q, .n_kv = c->n_kv, .h = c->h, .q = q, .out = out, .weigh = v8_weigh, .cache = c, .read = rs_kv_read_avx2, .scores = few_scores, .values = few_values});
+}
+
+void rs_attention_cached_avx512(const rs_kv_cache *c, size_t S, size_t n_q, const float *q, float *out)
+{
+    attend((struct attend){.S = S, .n_q = n_q, .n_kv = c->n_kv, .h = c->h, .q = q, .out = out, .weigh = v16_weigh, .cache = c, .read = rs_kv_read_avx2, .scores = few_scores, .values = few_values});
 }
 
 #endif

@@ -4,6 +4,7 @@
 #define RS_KERNELS_CPU_OPS_H
 
 #include "kernels/kernels.h"
+#include "kernels/kv_cache.h"
 
 // The tables that this processor can run: 0 = reference, then from slow to fast; NULL past the last.
 const rs_kernels *rs_table_at(size_t i);
@@ -31,6 +32,12 @@ void rs_rmsnorm_avx2(size_t B, size_t d, const float *x, const float *gamma, flo
 void rs_rope_plain(size_t B, size_t heads, size_t h, float *x, size_t ld, const float *cos, const float *sin);
 void rs_rope_avx2(size_t B, size_t heads, size_t h, float *x, size_t ld, const float *cos, const float *sin);
 
+void rs_gemv_half_plain(bool bf16, size_t n, size_t k, const float *x, const uint16_t *w, size_t ldw, float *y);
+void rs_gemv_half_avx2(bool bf16, size_t n, size_t k, const float *x, const uint16_t *w, size_t ldw, float *y);
+void rs_attention_cached_plain(const rs_kv_cache *c, size_t S, size_t n_q, const float *q, float *out);
+void rs_attention_cached_blas(const rs_kv_cache *c, size_t S, size_t n_q, const float *q, float *out);
+void rs_attention_cached_avx2(const rs_kv_cache *c, size_t S, size_t n_q, const float *q, float *out);
+void rs_attention_cached_avx512(const rs_kv_cache *c, size_t S, size_t n_q, const float *q, float *out);
 void rs_attention_plain(size_t S, size_t n_q, size_t n_kv, size_t h, const float *q, const float *k, const float *v, float *out);
 void rs_attention_blas(size_t S, size_t n_q, size_t n_kv, size_t h, const float *q, const float *k, const float *v, float *out);
 void rs_attention_avx2(size_t S, size_t n_q, size_t n_kv, size_t h, const float *q, const float *k, const float *v, float *out);

@@ -19,6 +19,8 @@ static const rs_kernels reference = {
     .rmsnorm = rs_rmsnorm_plain,
     .rope = rs_rope_plain,
     .attention = rs_attention_plain,
+    .attention_cached = rs_attention_cached_plain,
+    .gemv_half = rs_gemv_half_plain,
     .silu_gate = rs_silu_gate_plain,
     .hadamard = rs_hadamard_rows_plain,
     .fake_quant = rs_fake_quant_plain,
@@ -52,6 +54,7 @@ static void choose(void)
     t->gemm_nn = rs_gemm_nn_blas;
     t->gemm_tn = rs_gemm_tn_blas;
     t->attention = rs_attention_blas;
+    t->attention_cached = rs_attention_cached_blas;
     t->attention_grad = rs_attention_grad_blas;
     t->rmsnorm_grad = rs_rmsnorm_grad_threaded;
     t++;
@@ -67,6 +70,8 @@ static void choose(void)
         t->rmsnorm = rs_rmsnorm_avx2;
         t->rope = rs_rope_avx2;
         t->attention = rs_attention_avx2;
+        t->attention_cached = rs_attention_cached_avx2;
+        t->gemv_half = rs_gemv_half_avx2;
         t->silu_gate = rs_silu_gate_avx2;
         t->hadamard = rs_hadamard_rows_avx2;
         t->fake_quant = rs_fake_quant_avx2;
@@ -80,6 +85,7 @@ static void choose(void)
             *t = t[-1];
             t->name = "avx512";
             t->attention = rs_attention_avx512;
+            t->attention_cached = rs_attention_cached_avx512;
             t->silu_gate = rs_silu_gate_avx512;
             t->hadamard = rs_hadamard_rows_avx512;
             t->cross_entropy = rs_cross_entropy_avx512;

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+// Packed KV cache: what is read is what fake_quant makes, bit for bit, for every width, group and odd head size; attention from it agrees with plain attention over the same values, whether the
+// tokens come at once or one by one; sizes are refused where they could overflow. And products of 16-bit floats with one row.
+#include "kernels/kv_cache.h"
+
+#include <math.h>
+
+#include "kernels/cpu/ops.h"
+#include "kernels/threads.h"
+#include "tests/check.h"
+#include "tests/uniform.h"
+
+static void *take(size_t bytes)
+{
+    void *p = aligned_alloc(64, (bytes + 127) / 64 * 64);
+    if (p == NULL)
+        exit(1);
+    memset(p, 0xa5, (bytes + 127) / 64 * 64);
+    return p;
+}
+
+static float *noise(size_t n)
+{
+    float *x = take(n * sizeof *x);
+    for (size_t i = 0; i < n; i++)
+        x[i] = uniform() * (i % 7 == 0 ? 5 : 1);
+    return x;
+}
+
+// A cache of S tokens, filled in steps of `step`.
+static rs_kv_cache fill(const rs_int_kernels *by, rs_quantizer q, size_t n_kv, size_t h, size_t S, size_t step, const float *k, const float *v)
+{
+    rs_kv_cache c = {.q = q, .n_kv = n_kv, .h = h, .capacity = S + 3};
+    const size_t bytes = rs_kv_cache_bytes(&c);
+    void *work = take(rs_kv_cache_work(&c, step));
+    CHECK(bytes != 0);
+    c.memory = take(bytes);
+    for (size_t s = 0; s < S; s += step) {
+        const size_t n = S - s < step ? S - s : step;
+        CHECK(rs_kv_cache_append(&c, by, n, k + s * n_kv * h, v + s * n_kv * h, work) == 0);
+    }
+    CHECK(c.count == S);
+    CHECKF(c.memory[bytes] == 0xa5, "wrote beyond the cache");
+    free(work);
+    return c;
+}
+
+static void one(rs_quantizer q, size_t n_q, size_t n_kv, size_t h, size_t S)
+{
+    const size_t n = S * n_kv * h;
+    float *k = noise(n), *v = noise(n), *x = noise(S * n_q * h), *kq = take(n * sizeof *kq), *vq = take(n * sizeof *vq), *out = take(n * sizeof *out), *want = take(S * n_q * h * sizeof *want),
+          *got = take(S * n_q * h * sizeof *got);
+    memcpy(kq, k, n * sizeof *k);
+    memcpy(vq, v, n * sizeof *v);
+    for (size_t i = 0; i < 2 * n && q.bits == 16; i++) {
+        float *p = i < n ? kq + i : vq + i - n;
+        uint16_t half;
+        rs_kernels_reference()->f32_to_f16(1, p, &half);
+        rs_kernels_reference()->f16_to_f32(1, &half, p);
+    }
+    rs_kernels_reference()->fake_quant(&q, S * n_kv, h, kq, h);
+    rs_kernels_reference()->fake_quant(&q, S * n_kv, h, vq, h);
+    rs_kernels_reference()->attention(S, n_q, n_kv, h, x, kq, vq, want);
+    for (size_t variant = 0; rs_table_at(variant) != NULL; variant++) {
+        const rs_kernels *t = rs_table_at(variant);
+        const rs_int_kernels *by = variant == 0 ? rs_int_reference() : rs_int_cpu();
+        rs_kv_read *read = strncmp(t->name, "avx", 3) == 0 ? rs_kv_read_avx2 : rs_kv_read_plain;
+        char label[128];
+        snprintf(label, sizeof label, "%s, %u bits%s, groups of %zu, %zu/%zu heads of %zu, %zu tokens", t->name, q.bits, q.sym ? " symmetric" : "", q.group, n_q, n_kv, h, S);
+        rs_kv_cache c = fill(by, q, n_kv, h, S, 5, k, v);
+        size_t wrong = 0;
+        for (size_t head = 0; head < n_kv; head++)
+            for (int values = 0; values < 2; values++) {
+                read(&c, values, head, 1, S - 1, out);
+                for (size_t s = 1; s < S; s++)
+                    wrong += memcmp(out + (s - 1) * h, (values ? vq : kq) + (s * n_kv + head) * h, h * sizeof *out) != 0;
+            }
+        CHECKF(wrong == 0, "%s: %zu vectors differ", label, wrong);
+        double far = 0;
+        t->attention_cached(&c, S, n_q, x, got); // all at once,
+        for (size_t i = 0; i < S * n_q * h; i++)
+            far = fmax(far, fabs((double)got[i] - (double)want[i]));
+        CHECKF(far < 1e-5, "%s: attention off by %g", label, far);
+        t->attention_cached(&c, S / 2 + 1, n_q, x + (S - S / 2 - 1) * n_q * h, got); // the second half,
+        for (size_t i = 0; i < (S / 2 + 1) * n_q * h; i++)
+            far = fmax(far, fabs((double)got[i] - (double)want[(S - S / 2 - 1) * n_q * h + i]));
+        CHECKF(far < 1e-5, "%s: attention of some off by %g", label, far);
+        t->attention_cached(&c, 1, n_q, x + (S - 1) * n_q * h, got); // the last
+        for (size_t i = 0; i < n_q * h; i++)
+            far = fmax(far, fabs((double)got[i] - (double)want[(S - 1) * n_q * h + i]));
+        CHECKF(far < 1e-5, "%s: attention of one off by %g", label, far);
+        free(c.memory);
+    }
+    free(k), free(v), free(x), free(kq), free(vq), free(out), free(want), free(got);
+}
+
+static void refused(void)
+{
+    const rs_quantizer q = {.bits = 4, .clip = 1};
+    const rs_kv_cache bad[] = {{q, 0, 64, 8, 0, NULL}, {q, 2, 0, 8, 0, NULL}, {q, 2, 64, 0, 0, NULL}, {{.bits = 1, .clip = 1}, 2, 64, 8, 0, NULL}, {{.bits = 9, .clip = 1}, 2, 64, 8, 0, NULL},
+                               {{.bits = 4, .clip = 1, .group = 48}, 2, 64, 8, 0, NULL}, {q, 2, RS_KV_BLOCK + 1, 8, 0, NULL}, {q, 2, 64, SIZE_MAX / 2, 0, NULL}, {q, SIZE_MAX / 8, 64, 8, 0, NULL}};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        CHECKF(rs_kv_cache_bytes(&bad[i]) == 0, "cache %zu is not refused", i);
+    float k[4] = {1, NAN, 2, 3}, v[4] = {1, 2, 3, 4}, out[4];
+    rs_kv_cache c = {.q = q, .n_kv = 1, .h = 4, .capacity = 1};
+    _Alignas(64) uint8_t memory[256], work[256];
+    c.memory = memory;
+    CHECK(rs_kv_cache_bytes(&c) <= sizeof memory && rs_kv_cache_work(&c, 1) <= sizeof work);
+    CHECK(rs_kv_cache_append(&c, rs_int_cpu(), 1, k, v, work) == 1);
+    rs_kv_read_plain(&c, false, 0, 0, 1, out);
+    CHECK(out[0] == 0 && out[1] == 0 && out[2] == 0 && out[3] == 0);
+}
+
+static void halves(void)
+{
+    for (int bf16 = 0; bf16 < 2; bf16++)
+        for (size_t k = 1; k < 700; k = k * 3 + 2)
+            for (size_t n = 1; n < 40; n += 6) {
+                float *x = noise(k), *w = noise(n * (k + 1)), y[40], want[40];
+                uint16_t *half = take(n * (k + 1) * sizeof *half);
+                const rs_kernels *plain = rs_kernels_reference();
+                (bf16 ? plain->f32_to_bf16 : plain->f32_to_f16)(n * (k + 1), w, half);
+                plain->gemv_half(bf16, n, k, x, half, k + 1, want);
+                for (size_t variant = 0; rs_table_at(variant) != NULL; variant++) {
+                    size_t wrong = 0;
+                    y[n] = 7;
+                    rs_table_at(variant)->gemv_half(bf16, n, k, x, half, k + 1, y);
+                    for (size_t o = 0; o < n; o++) {
+                        double size = 0;
+                        for (size_t j = 0; j < k; j++)
+                            size += fabs((double)x[j] * (double)w[o * (k + 1) + j]);
+                        wrong += !(fabs((double)y[o] - (double)want[o]) <= 4e-7 * size);
+                    }
+                    CHECKF(wrong == 0 && y[n] == 7, "%s: %s, %zu x %zu: %zu wrong", rs_table_at(variant)->name, bf16 ? "bf16" : "f16", n, k, wrong);
+                }
+                free(x), free(w), free(half);
+            }
+}
+
+int main(void)
+{
+    for (int threads = 1; threads <= 3; threads += 2) {
+        rs_threads_set(threads);
+        for (unsigned bits = 2; bits <= 16; bits = bits == 8 ? 16 : bits + 1)
+            for (int sym = 0; sym < (bits == 16 ? 1 : 2); sym++) {
+                one((rs_quantizer){.bits = bits, .sym = sym, .clip = 1}, 6, 2, 64, 23);
+                one((rs_quantizer){.bits = bits, .sym = sym, .clip = 0.95f}, 3, 3, 20, 9);
+                if (bits < 16)
+                    one((rs_quantizer){.bits = bits, .sym = sym, .clip = 1, .group = 8}, 4, 1, 80, 11);
+            }
+        one((rs_quantizer){.bits = 4, .clip = 1}, 3, 1, 64, 270); // several blocks of keys
+        one((rs_quantizer){.bits = 4, .clip = 1, .group = 64}, 66, 1, 128, 140);
+        halves();
+    }
+    refused();
+    return check_report();
+}
