@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // rs-eval: perplexity of a model on a text, with the activation and KV quantisers that its file asks for; KL and top-1 against another model; multiple-choice questions.
+#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,15 +8,19 @@
 
 #include "formats/cli.h"
 #include "formats/text.h"
+#include "formats/utf8.h"
 #include "inspect/eval.h"
+#include "inspect/prompt.h"
 #include "inspect/tasks_report.h"
 #include "kernels/threads.h"
 
 static const char usage_text[] =
     "usage: rs-eval MODEL.rsq --text FILE [options]\n"
     "       rs-eval MODEL.rsq --tasks FILE.jsonl [options]\n"
+    "       rs-eval MODEL.rsq --prompt TEXT [options]\n"
     "Perplexity of MODEL on FILE: non-overlapping windows, no BOS, exp of the mean over ctx - 1 predictions a window.\n"
     "Or its accuracy on multiple-choice questions, one JSON object a line: {\"context\": text, \"choices\": [text, ...], \"label\": index}.\n"
+    "Or TEXT continued, token by token, from packed weights and a packed KV cache.\n"
     "Activations and the KV cache are quantised as MODEL's plan says. MODEL may be - (standard input).\n"
     "\n"
     "  --text FILE        text to score, as it is (UTF-8)\n"
@@ -25,6 +30,13 @@ static const char usage_text[] =
     "  --limit N          only the first N questions (default: all)\n"
     "  --delimiter STR    stands between context and choice (default a space)\n"
     "  --scores FILE      also the score of every choice, as JSON lines\n"
+    "  --prompt TEXT      text to continue; special tokens in it are recognised\n"
+    "  --prompt-file FILE the same from a file\n"
+    "  -n, --tokens N     at most N new tokens (default 128); an end token of the model ends the text before\n"
+    "  --ignore-eos       no token ends the text\n"
+    "  --temperature T    draw tokens at this temperature (default 0: always the likeliest)\n"
+    "  --top-p P          of the likeliest that together have probability P (default 1: of all)\n"
+    "  --seed N           of the draws (default 1)\n"
     "  --ctx N            tokens in a window (default 1024); longer questions lose the start of their context\n"
     "  --bos              each window or question starts with the model's BOS token\n"
     "  --integer          multiply packed weights and activations as integers and attend to a packed KV cache, instead of simulating both in f32\n"
@@ -37,18 +49,21 @@ static const char usage_text[] =
     "\n"
     "Exit status: 0, or the class of the error (2 usage, 10-24 bad input, 30-32 system); 22 when the result is not a number.\n";
 
-enum { OPT_TEXT = 1, OPT_CTX, OPT_WINDOWS, OPT_BOS, OPT_AGAINST, OPT_REFERENCE, OPT_TASKS, OPT_LIMIT, OPT_DELIMITER, OPT_SCORES, OPT_INTEGER };
+enum { OPT_TEXT = 1, OPT_CTX, OPT_WINDOWS, OPT_BOS, OPT_AGAINST, OPT_REFERENCE, OPT_TASKS, OPT_LIMIT, OPT_DELIMITER, OPT_SCORES, OPT_INTEGER,
+       OPT_PROMPT, OPT_PROMPT_FILE, OPT_TOKENS, OPT_IGNORE_EOS, OPT_TEMPERATURE, OPT_TOP_P, OPT_SEED };
 
 static const rs_option option_list[] = {
     {"text", 0, true, OPT_TEXT}, {"ctx", 0, true, OPT_CTX}, {"windows", 0, true, OPT_WINDOWS}, {"bos", 0, false, OPT_BOS}, {"against", 0, true, OPT_AGAINST}, {"reference", 0, false, OPT_REFERENCE},
     {"tasks", 0, true, OPT_TASKS}, {"limit", 0, true, OPT_LIMIT}, {"delimiter", 0, true, OPT_DELIMITER}, {"scores", 0, true, OPT_SCORES},
-    {"integer", 0, false, OPT_INTEGER},
+    {"integer", 0, false, OPT_INTEGER}, {"prompt", 0, true, OPT_PROMPT}, {"prompt-file", 0, true, OPT_PROMPT_FILE}, {"tokens", 'n', true, OPT_TOKENS}, {"ignore-eos", 0, false, OPT_IGNORE_EOS},
+    {"temperature", 0, true, OPT_TEMPERATURE}, {"top-p", 0, true, OPT_TOP_P}, {"seed", 0, true, OPT_SEED},
 };
 
 struct options {
-    const char *model, *text, *against, *tasks, *delimiter, *scores; // NULL: not given
-    int64_t ctx, windows, limit;
-    bool bos, reference, integer;
+    const char *model, *text, *against, *tasks, *delimiter, *scores, *prompt, *prompt_file; // NULL: not given
+    int64_t ctx, windows, limit, tokens, seed;
+    double temperature, top_p;
+    bool bos, reference, integer, ignore_eos, sampling; // sampling: an option that goes with a prompt only
 };
 
 static rs_status parse(void *context, int id, const char *value, rs_error *e)
@@ -62,6 +77,13 @@ static rs_status parse(void *context, int id, const char *value, rs_error *e)
     case OPT_AGAINST: o->against = value; return RS_OK;
     case OPT_REFERENCE: o->reference = true; return RS_OK;
     case OPT_INTEGER: o->integer = true; return RS_OK;
+    case OPT_PROMPT: o->prompt = value; return RS_OK;
+    case OPT_PROMPT_FILE: o->prompt_file = value; return RS_OK;
+    case OPT_TOKENS: o->sampling = true; return rs_cli_int("--tokens", value, 1, 1 << 24, &o->tokens, e);
+    case OPT_IGNORE_EOS: o->sampling = o->ignore_eos = true; return RS_OK;
+    case OPT_TEMPERATURE: o->sampling = true; return rs_cli_real("--temperature", value, 0, 1e6, &o->temperature, e);
+    case OPT_TOP_P: o->sampling = true; return rs_cli_real("--top-p", value, 1e-9, 1, &o->top_p, e);
+    case OPT_SEED: o->sampling = true; return rs_cli_int("--seed", value, 0, INT64_MAX, &o->seed, e);
     case OPT_TASKS: o->tasks = value; return RS_OK;
     case OPT_LIMIT: return rs_cli_int("--limit", value, 1, INT32_MAX, &o->limit, e);
     case OPT_DELIMITER: o->delimiter = value; return RS_OK;
@@ -76,11 +98,13 @@ static rs_status parse(void *context, int id, const char *value, rs_error *e)
 static rs_status check_options(const struct options *o, rs_error *e)
 {
     if (o->model == NULL) return rs_fail(e, RS_USAGE, "no model given; try rs-eval --help");
-    if (o->text == NULL && o->tasks == NULL) return rs_fail(e, RS_USAGE, "neither --text nor --tasks given; try rs-eval --help");
-    if (o->text != NULL && o->tasks != NULL) return rs_fail(e, RS_USAGE, "--text and --tasks exclude each other");
-    if (o->tasks != NULL && (o->windows != 0 || o->against != NULL)) return rs_fail(e, RS_USAGE, "--windows and --against go with --text");
+    const int modes = (o->text != NULL) + (o->tasks != NULL) + (o->prompt != NULL) + (o->prompt_file != NULL);
+    if (modes == 0) return rs_fail(e, RS_USAGE, "none of --text, --tasks and --prompt given; try rs-eval --help");
+    if (modes > 1) return rs_fail(e, RS_USAGE, "--text, --tasks, --prompt and --prompt-file exclude each other");
+    if (o->text == NULL && (o->windows != 0 || o->against != NULL)) return rs_fail(e, RS_USAGE, "--windows and --against go with --text");
     if (o->tasks == NULL && (o->limit != 0 || o->delimiter != NULL || o->scores != NULL)) return rs_fail(e, RS_USAGE, "--limit, --delimiter and --scores go with --tasks");
-    return rs_cli_one_stdin(4, (const char *const[]){o->model, o->text, o->tasks, o->against}, e);
+    if (o->prompt == NULL && o->prompt_file == NULL && o->sampling) return rs_fail(e, RS_USAGE, "--tokens, --ignore-eos, --temperature, --top-p and --seed go with --prompt");
+    return rs_cli_one_stdin(5, (const char *const[]){o->model, o->text, o->tasks, o->against, o->prompt_file}, e);
 }
 
 // ---- perplexity
@@ -238,6 +262,77 @@ static rs_status questions(const rs_cli *cli, const struct options *o, const rs_
     return s;
 }
 
+// ---- a prompt
+
+struct answer {
+    bool json, failed;
+    char *text; // for JSON, which comes at the end
+    size_t len;
+};
+
+static bool on_piece(void *context, const char *bytes, size_t len)
+{
+    struct answer *a = context;
+    if (!a->json) return fwrite(bytes, 1, len, stdout) == len && fflush(stdout) == 0;
+    char *more = realloc(a->text, a->len + len + 1);
+    a->failed = more == NULL;
+    if (a->failed) return false;
+    memcpy(more + a->len, bytes, len);
+    a->text = more;
+    a->len += len;
+    a->text[a->len] = 0;
+    return true;
+}
+
+static rs_status print_answer(const rs_cli *cli, struct answer *a, const rs_prompt_result *r, rs_error *e)
+{
+    const double prefill = (double)r->prompt_tokens / r->prefill, decode = r->tokens > 1 ? (double)(r->tokens - 1) / r->decode : NAN;
+    if (!cli->json) {
+        printf("\n");
+        if (cli->verbose > 0)
+            fprintf(stderr, "rs-eval: prompt %zu tokens, %.1f tokens/s; then %zu tokens, %.1f tokens/s; ended by %s; KV cache %.1f MB\n", r->prompt_tokens, prefill, r->tokens, decode,
+                    r->stopped ? "the model" : "--tokens", 1e-6 * (double)r->cache_bytes);
+        return RS_OK;
+    }
+    if (a->failed) return rs_fail(e, RS_E_NOMEM, "text");
+    for (size_t bad; a->len > 0 && (bad = rs_utf8_valid(a->text, a->len)) < a->len;) a->text[bad] = '?'; // JSON has no bytes that are no characters
+    json_t *text = json_stringn(a->text != NULL ? a->text : "", a->len);
+    char *quoted = text != NULL ? json_dumps(text, JSON_ENCODE_ANY) : NULL;
+    json_decref(text);
+    if (quoted == NULL) return rs_fail(e, RS_E_NOMEM, "text");
+    printf("{\"text\": %s, \"prompt_tokens\": %zu, \"tokens\": %zu, \"stopped\": %s", quoted, r->prompt_tokens, r->tokens, r->stopped ? "true" : "false");
+    print_number(", ", "prefill_tokens_per_s", prefill);
+    print_number(", ", "decode_tokens_per_s", decode);
+    printf(", \"kv_cache_bytes\": %zu}\n", r->cache_bytes);
+    free(quoted);
+    return RS_OK;
+}
+
+static rs_status answer(const rs_cli *cli, const struct options *o, const rs_mapped *m, rs_network *n, const char **file, rs_error *e)
+{
+    const rs_config *c = rs_network_config(n);
+    struct answer a = {.json = cli->json};
+    const rs_prompt_options options = {.tokens = (size_t)o->tokens, .sampling = {o->temperature, o->top_p, (uint64_t)o->seed}, .bos = o->bos, .bos_id = (int32_t)c->bos, .stop = &c->eos,
+                                       .n_stop = !o->ignore_eos && c->eos >= 0, .by = o->reference ? rs_int_reference() : NULL, .piece = on_piece, .context = &a};
+    rs_prompt_result r;
+    rs_tokenizer *t = NULL;
+    char *text = NULL;
+    size_t len = o->prompt != NULL ? strlen(o->prompt) : 0;
+    rs_status s = rs_text_tokenizer(m, &t, e);
+    if (s == RS_OK && o->prompt_file != NULL) {
+        *file = o->prompt_file;
+        s = rs_cli_slurp(o->prompt_file, RS_TEXT_MAX, &text, &len, e);
+        if (s == RS_OK) *file = o->model;
+    }
+    if (s == RS_OK) s = rs_prompt_continue(n, t, text != NULL ? text : o->prompt, len, &options, &r, e);
+    if (s == RS_OK) s = rs_mapped_check(m, e);
+    if (s == RS_OK) s = print_answer(cli, &a, &r, e);
+    rs_tokenizer_free(t);
+    free(text);
+    free(a.text);
+    return s;
+}
+
 static rs_status run(const rs_cli *cli, const struct options *o, const char **file, rs_error *e)
 {
     rs_mapped *m = NULL;
@@ -247,7 +342,9 @@ static rs_status run(const rs_cli *cli, const struct options *o, const char **fi
     if (s == RS_OK) s = rs_network_open(&n, m, o->reference ? rs_kernels_reference() : NULL, e);
     if (s == RS_OK && o->bos && rs_network_config(n)->bos < 0) s = rs_fail(e, RS_USAGE, "--bos: the model's configuration names no BOS token");
     if (s == RS_OK && o->integer) rs_network_integer(n, o->reference ? rs_int_reference() : rs_int_cpu());
-    if (s == RS_OK) s = o->tasks != NULL ? questions(cli, o, m, n, file, e) : perplexity(cli, o, m, n, file, e);
+    if (s == RS_OK && o->tasks != NULL) s = questions(cli, o, m, n, file, e);
+    if (s == RS_OK && o->text != NULL) s = perplexity(cli, o, m, n, file, e);
+    if (s == RS_OK && (o->prompt != NULL || o->prompt_file != NULL)) s = answer(cli, o, m, n, file, e);
     rs_network_close(n);
     rs_mapped_close(m);
     return s;
@@ -257,7 +354,7 @@ int main(int argc, char **argv)
 {
     rs_cli cli;
     rs_error e = {0};
-    struct options o = {.ctx = 1024};
+    struct options o = {.ctx = 1024, .tokens = 128, .top_p = 1, .seed = 1};
     const char *file = NULL;
     rs_cli_start();
     rs_status s = rs_cli_parse(&cli, "rs-eval", usage_text, option_list, sizeof option_list / sizeof *option_list, argc, argv, parse, &o, &e);
