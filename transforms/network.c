@@ -138,6 +138,27 @@ void rs_network_integer(rs_network *n, const rs_int_kernels *by)
     n->by = by;
     n->loaded = n->c.L;
 }
+void rs_network_residual(rs_network *n, bool on)
+{
+    n->bare = !on;
+}
+rs_status rs_network_token_bytes(const rs_network *n, double *bytes, rs_error *e)
+{
+    *bytes = (double)n->head->payload_len + (double)n->norm->payload_len;
+    for (uint64_t i = 0; i < n->c.L; i++)
+        for (int w = 0; w < RS_NETWORK_TENSORS; w++) {
+            const rs_tensor *t;
+            RS_TRY(rs_network_find_layer(n, i, w, &t, e));
+            if (t != NULL) *bytes += (double)t->payload_len;
+        }
+    for (uint64_t j = 0; j < 2 * n->c.L; j++) {
+        char name[32];
+        snprintf(name, sizeof name, "resid.%llu", (unsigned long long)j);
+        const rs_tensor *t = rs_mapped_find(n->m, name);
+        if (t != NULL) *bytes += (double)t->payload_len;
+    }
+    return RS_OK;
+}
 rs_status rs_network_keep(rs_network *n, rs_error *e)
 {
     n->stay = true;
@@ -218,10 +239,12 @@ rs_status rs_network_step(rs_network *n, rs_kv_cache *cache, size_t S, float *x,
 {
     if (n->loaded == n->c.L || n->by == NULL || S > cache->capacity - cache->count) return rs_fail(e, RS_E_INTERNAL, "no layer is loaded, or the cache is full");
     const float *cos, *sin;
-    RS_TRY(prepare(n, &n->at->layer, S, e));
+    rs_decoder_layer layer = n->at->layer;
+    if (n->bare) layer.attn = layer.ffn = (rs_junction){0};
+    RS_TRY(prepare(n, &layer, S, e));
     RS_TRY(rs_network_rope(n, cache->count + S, &cos, &sin, e));
     const size_t from = cache->count * (n->shape.h / 2);
-    return not_finite(n, rs_decoder_cached(n->k, &n->shape, &n->at->layer, cache, S, cos + from, sin + from, x, n->scratch), e);
+    return not_finite(n, rs_decoder_cached(n->k, &n->shape, &layer, cache, S, cos + from, sin + from, x, n->scratch), e);
 }
 
 rs_status rs_network_forward(rs_network *n, size_t S, float *x, rs_tap_fn *tap, void *context, rs_error *e)
