@@ -220,6 +220,48 @@ static void products(const rs_kernels *k, const char *label)
 
 // ---- norm, rope, silu, add
 
+// Low-rank change of basis against fp64; nothing is written behind x.
+static void change(const rs_kernels *k, const char *label, size_t S, size_t d, size_t r)
+{
+    float *x = noise(S * d + 1), *q = noise(d * r), *m = noise(r * r), *work = take(2 * S * r + 1, sizeof *work);
+    double *want = take(S * d, sizeof *want), *y = take(2 * r, sizeof *y), size = 0, far = 0;
+    for (size_t i = 0; i < d * r; i++)
+        q[i] /= sqrtf((float)d);
+    for (size_t i = 0; i < r * r; i++)
+        m[i] /= sqrtf((float)r);
+    x[S * d] = work[2 * S * r] = 7;
+    for (size_t s = 0; s < S; s++) {
+        memset(y, 0, 2 * r * sizeof *y);
+        for (size_t i = 0; i < d; i++)
+            for (size_t j = 0; j < r; j++)
+                y[j] += (double)x[s * d + i] * (double)q[i * r + j];
+        for (size_t i = 0; i < r; i++)
+            for (size_t j = 0; j < r; j++)
+                y[r + j] += y[i] * (double)m[i * r + j];
+        for (size_t i = 0; i < d; i++) {
+            want[s * d + i] = (double)x[s * d + i];
+            for (size_t j = 0; j < r; j++)
+                want[s * d + i] += y[r + j] * (double)q[i * r + j];
+            size = fmax(size, fabs(want[s * d + i]));
+        }
+    }
+    k->lowrank(S, d, r, x, q, m, work);
+    for (size_t i = 0; i < S * d; i++)
+        far = isfinite(x[i]) ? fmax(far, fabs((double)x[i] - want[i])) : (double)INFINITY;
+    CHECKF(far <= 4e-7 * size && x[S * d] == 7 && work[2 * S * r] == 7, "%s: change of basis, %zu x %zu, rank %zu: off by %g of %g", label, S, d, r, far, size);
+    free(x), free(q), free(m), free(work), free(want), free(y);
+}
+
+static void changes(const rs_kernels *k, const char *label)
+{
+    static const size_t ranks[] = {2, 8, 16, 32, 48, 128, 144}, rows[] = {1, 2, 5, 6, 24, 31}, widths[] = {16, 20, 144, 576, 2304};
+    for (size_t a = 0; a < sizeof ranks / sizeof *ranks; a++)
+        for (size_t b = 0; b < sizeof rows / sizeof *rows; b++)
+            for (size_t c = 0; c < sizeof widths / sizeof *widths; c++)
+                if (rows[b] < 10 || ranks[a] < 40 || widths[c] < 600)
+                    change(k, label, rows[b], widths[c], ranks[a]);
+}
+
 static void norms(const rs_kernels *k, const char *label)
 {
     static const size_t shapes[][2] = {{1, 1}, {3, 7}, {5, 8}, {2, 33}, {70, 576}, {1, 40000}};
@@ -538,6 +580,7 @@ int main(void)
     CHECK(rs_kernels_cuda_reason() != NULL);
     each(conversions);
     each(products);
+    each(changes);
     each(norms);
     each(ropes);
     each(silus);
