@@ -30,7 +30,7 @@ static bool same(const rs_quantizer *a, const rs_quantizer *b)
 {
     if (a->bits >= 16 || b->bits >= 16)
         return a->bits >= 16 && b->bits >= 16;
-    return a->bits == b->bits && a->sym == b->sym && a->clip == b->clip && a->group == b->group;
+    return a->bits == b->bits && a->sym == b->sym && a->clip == b->clip && a->group == b->group && a->range == b->range;
 }
 
 static size_t larger(size_t a, size_t b)
@@ -175,6 +175,8 @@ static void attention_half(struct run *r, const rs_decoder_layer *l, const float
     const rs_decoder_shape *s = r->shape;
     const size_t S = r->S, nq = s->n_q * s->h, nkv = s->n_kv * s->h;
     float *q = r->work, *k = q + region(S, nq), *v = k + region(S, nkv);
+    rs_quantizer values = l->kv;
+    values.range = l->v_range;
     tap(r, RS_TAP_STREAM_ATTN, s->d, r->x);
     r->k->rmsnorm(S, s->d, r->x, l->norm_attn, s->eps, r->input);
     project(r, s->d, RS_TAP_QKV_RAW, 3, (struct linear[]){{&l->in_q, l->wq, l->bq, l->cq, nq, q}, {&l->in_k, l->wk, l->bk, l->ck, nkv, k}, {&l->in_v, l->wv, l->bv, l->cv, nkv, v}}, 0);
@@ -191,7 +193,7 @@ static void attention_half(struct run *r, const rs_decoder_layer *l, const float
         r->k->attention_cached(r->cache, S, s->n_q, q, r->input);
     } else if (l->kv.bits < 16) {
         r->bad += r->k->fake_quant(&l->kv, S * s->n_kv, s->h, k, s->h);
-        r->bad += r->k->fake_quant(&l->kv, S * s->n_kv, s->h, v, s->h);
+        r->bad += r->k->fake_quant(&values, S * s->n_kv, s->h, v, s->h);
     }
     if (r->cache == NULL)
         r->k->attention(S, s->n_q, s->n_kv, s->h, q, k, v, r->input);

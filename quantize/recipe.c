@@ -80,7 +80,7 @@ rs_status rs_recipe_check(const rs_recipe *r, const rs_scheme *s, uint64_t layer
 
 static bool same(const rs_act *a, const rs_act *b)
 {
-    return a->bits == b->bits && a->group == b->group && a->clip == b->clip && a->sym == b->sym;
+    return a->bits == b->bits && a->group == b->group && a->clip == b->clip && a->sym == b->sym && a->range == b->range;
 }
 
 static int by_place(const void *a, const void *b)
