@@ -73,7 +73,7 @@ static void print_act(rs_text_buffer *b, const char *what, const rs_act *a, rs_s
     else rs_text_buffer_print(b, "; %s %u bits %s, clip %g, %s, range %s", what, a->bits, form, a->clip, all, ranges[range]);
 }
 
-// What the peer makes of the options: the scale of a span of weights, the quantisers of inputs, K and V.
+// What the peer makes of the options, recipes aside: the scale of a span of weights, the quantisers of inputs, K and V.
 static void print_compat(rs_text_buffer *b, const rs_pack_options *o, const rs_plan *plan, bool json)
 {
     const rs_compat *c = rs_compat_of(o->scheme.peer);
@@ -83,7 +83,7 @@ static void print_compat(rs_text_buffer *b, const rs_pack_options *o, const rs_p
     rs_text_buffer_print(b, json ? ",\n  \"compat\": {\"name\": \"%s\"" : "compat %s: weights", c->name);
     if (o->scheme.w_bits >= 16) rs_text_buffer_print(b, json ? ", \"w_bits\": 16" : " not quantised");
     else
-        rs_text_buffer_print(b, json ? ", \"w_bits\": %d, \"w_end\": %g, \"w_steps\": %d, \"w_group\": %" PRIu64 : " %d bits, largest / %g, %d clip ratio(s), group %" PRIu64, o->scheme.w_bits, top,
+        rs_text_buffer_print(b, json ? ", \"w_bits\": %d, \"w_end\": %g, \"w_steps\": %d, \"w_group\": %" PRIu64 : " %d bits, scale max / %g, clip steps %d, group %" PRIu64, o->scheme.w_bits, top,
                              o->scheme.clip_steps, o->scheme.group);
     print_act(b, json ? "a" : "inputs", &plan->a, plan->a.range, "per token", json);
     if (of_o.group != plan->a.group) print_act(b, "o", &of_o, of_o.range, "per token", json);
