@@ -33,7 +33,7 @@ static bool same(const rs_quantizer *a, const rs_quantizer *b)
 {
     if (a->bits >= 16 || b->bits >= 16)
         return a->bits >= 16 && b->bits >= 16;
-    return a->bits == b->bits && a->sym == b->sym && a->clip == b->clip && a->group == b->group;
+    return a->bits == b->bits && a->sym == b->sym && a->clip == b->clip && a->group == b->group && a->range == b->range;
 }
 
 static size_t larger(size_t a, size_t b)
@@ -247,6 +247,8 @@ static void attention_half(struct run *r, const rs_decoder_layer *l, const float
     const struct linear qkv[] = {{&l->in_q, l->wq, l->bq, l->cq, nq, q}, {&l->in_k, l->wk, l->bk, l->ck, nkv, k}, {&l->in_v, l->wv, l->bv, l->cv, nkv, v}};
     const struct linear o = {&l->in_o, l->wo, l->bo, l->co, s->d, r->x};
     const bool changed = in_one_pass(r, 3, qkv);
+    rs_quantizer values = l->kv;
+    values.range = l->v_range;
     tap(r, RS_TAP_STREAM_ATTN, s->d, r->x);
     if (changed) {
         run_pass(r, (struct pass){.n = s->d, .in = r->input, .norm_of = r->x, .norm = l->norm_attn, .change = &l->attn}, 3, qkv, false);
@@ -267,7 +269,7 @@ static void attention_half(struct run *r, const rs_decoder_layer *l, const float
         r->k->attention_cached(r->cache, S, s->n_q, q, r->input);
     } else if (l->kv.bits < 16) {
         r->bad += r->k->fake_quant(&l->kv, S * s->n_kv, s->h, k, s->h);
-        r->bad += r->k->fake_quant(&l->kv, S * s->n_kv, s->h, v, s->h);
+        r->bad += r->k->fake_quant(&values, S * s->n_kv, s->h, v, s->h);
     }
     if (r->cache == NULL)
         r->k->attention(S, s->n_q, s->n_kv, s->h, q, k, v, r->input);

@@ -23,6 +23,7 @@ typedef struct rs_decoder_layer {
     rs_junction attn, ffn;                              // at the residual additions after attention and after the FFN
     rs_quantizer in_q, in_k, in_v, in_o, in_gate, in_up, in_down; // inputs of the linear layers; where those that share an input differ, it is quantised once for each setting
     rs_quantizer kv;                                    // K after RoPE and r3, V after its projection; per token and KV head (group: within the head)
+    rs_range v_range;                                   // that of V; kv has that of K
 } rs_decoder_layer;
 
 typedef struct rs_decoder_shape {

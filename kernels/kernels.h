@@ -6,13 +6,18 @@
 
 #include "kernels/hadamard.h"
 
-// How rows are quantised (numerics.md 1): bits 2..8, or 16 = not at all; sym: codes -2^(b-1)..2^(b-1)-1, scale max / (2^(b-1) - 1); clip in (0, 1];
+// What the codes span. ZERO: a range that holds 0; symmetric: its end is the last code. FREE (asymmetric only): the range of the values alone, so that the zero point may lie outside the
+// codes; where that leaves no scale, or a zero point beyond 2^24, it is ZERO. HALF (symmetric only): the end lies half a step behind the last code.
+typedef enum rs_range { RS_RANGE_ZERO, RS_RANGE_FREE, RS_RANGE_HALF } rs_range;
+
+// How rows are quantised (numerics.md 1, 2): bits 2..8, or 16 = not at all; sym: codes -2^(b-1)..2^(b-1)-1, scale max / (2^(b-1) - 1), of HALF max / (2^(b-1) - 1/2); clip in (0, 1];
 // group: values that share a scale, 0 = the whole row.
 typedef struct rs_quantizer {
     unsigned bits;
     bool sym;
     float clip;
     size_t group;
+    rs_range range;
 } rs_quantizer;
 
 struct rs_kv_cache;

@@ -15,8 +15,10 @@ rs_status rs_pack_head(const rs_head *in, const rs_pack_options *o, rs_head *out
     *out = *in;
     out->plan.a = o->a;
     out->plan.kv = o->kv;
+    out->plan.a.range = rs_compat_range(o->scheme.peer, &o->a);
+    rs_compat_kv(o->scheme.peer, &out->plan.kv, &out->plan.v_range);
     if (o->recipe != NULL) RS_TRY(rs_recipe_check(o->recipe, &o->scheme, in->layers, e));
-    return rs_recipe_plan(o->recipe, in->layers, &out->plan, arena, e);
+    return rs_recipe_plan(o->recipe, o->scheme.peer, o->head, in->layers, &out->plan, arena, e);
 }
 
 // A recipe, and the exceptions of the plan with it, go by names, roles and layers, which must belong together.
@@ -112,12 +114,21 @@ rs_status rs_pack_check(const rs_config *c, const rs_pack_options *o, rs_error *
         rs_tensor t, packed;
         rs_scheme_matrix_at(c, i, &t);
         rs_scheme s = rs_recipe_scheme(o->recipe, &o->scheme, &t);
-        rs_act a = rs_recipe_act(o->recipe, &o->a, &t);
+        rs_act a = rs_recipe_act(o->recipe, o->scheme.peer, c->h, &o->a, &t);
         if (rs_scheme_packs(&s, &t)) RS_TRY(rs_quantize_layout(&s, &t, &packed, e));
         if (a.group != 0 && t.shape[1] % a.group != 0)
             return rs_fail(e, RS_USAGE, "%s: activations in groups of %llu do not fit its %llu columns", t.name, (unsigned long long)a.group, (unsigned long long)t.shape[1]);
     }
     return RS_OK;
+}
+
+rs_status rs_pack_ahead(rs_pack_options *o, rs_reader *r, rs_prelude **p, rs_error *e)
+{
+    *p = NULL;
+    if (!rs_compat_of(o->scheme.peer)->a_head || rs_reader_head(r)->kind != RS_KIND_WEIGHTS) return RS_OK;
+    RS_TRY(rs_prelude_read(p, r, e));
+    o->head = rs_prelude_config(*p)->h;
+    return rs_pack_check(rs_prelude_config(*p), o, e);
 }
 
 rs_status rs_pack_config(rs_reader *r, const rs_frame *f, const rs_pack_options *o, uint8_t **json, rs_error *e)

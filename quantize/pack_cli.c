@@ -28,6 +28,7 @@ static const char usage_text[] =
     "      --act-order    columns by falling diagonal of the Hessian\n"
     "      --one-pass     all Hessians of a layer before any of it is quantised; by default q k v, o, gate up, down each see the ones before quantised\n"
     "\n"
+    "      --compat NAME  numerics of spinquant, quarot or compressed-tensors for weights, activations, KV cache and GPTQ; options beside it win; rs-pack(1) says what each is\n"
     "      --recipe FILE  JSON: rules that give some matrices other bits, groups, methods, or leave them alone; rs-pack(1) has the form\n"
     "      --dry-run      list what would be written, with bytes and bits per weight; write nothing\n"
     "      --json         the list as JSON\n"
@@ -39,7 +40,7 @@ static const char usage_text[] =
     "      --help, --version\n";
 
 enum { OPT_W_BITS = 1, OPT_GROUP, OPT_SCALE, OPT_CLIP, OPT_REST, OPT_A_BITS, OPT_A_GROUP, OPT_A_CLIP, OPT_A_SYM, OPT_KV_BITS, OPT_KV_GROUP, OPT_KV_CLIP, OPT_KV_SYM,
-       OPT_GPTQ, OPT_TEXT, OPT_SAMPLES, OPT_CTX, OPT_SKIP, OPT_DAMP, OPT_BLOCK, OPT_ACT_ORDER, OPT_ONE_PASS, OPT_RECIPE, OPT_DRY_RUN };
+       OPT_GPTQ, OPT_TEXT, OPT_SAMPLES, OPT_CTX, OPT_SKIP, OPT_DAMP, OPT_BLOCK, OPT_ACT_ORDER, OPT_ONE_PASS, OPT_RECIPE, OPT_DRY_RUN, OPT_COMPAT };
 
 static const rs_option option_list[] = {
     {"w-bits", 0, true, OPT_W_BITS},   {"group", 0, true, OPT_GROUP},       {"scale", 0, true, OPT_SCALE},     {"clip", 0, true, OPT_CLIP},     {"rest", 0, true, OPT_REST},
@@ -47,12 +48,13 @@ static const rs_option option_list[] = {
     {"kv-bits", 0, true, OPT_KV_BITS}, {"kv-group", 0, true, OPT_KV_GROUP}, {"kv-clip", 0, true, OPT_KV_CLIP}, {"kv-sym", 0, false, OPT_KV_SYM},
     {"gptq", 0, false, OPT_GPTQ},      {"text", 0, true, OPT_TEXT},         {"samples", 0, true, OPT_SAMPLES}, {"ctx", 0, true, OPT_CTX},       {"skip", 0, true, OPT_SKIP},
     {"damp", 0, true, OPT_DAMP},       {"block", 0, true, OPT_BLOCK},       {"act-order", 0, false, OPT_ACT_ORDER}, {"one-pass", 0, false, OPT_ONE_PASS},
-    {"recipe", 0, true, OPT_RECIPE},   {"dry-run", 0, false, OPT_DRY_RUN},
+    {"recipe", 0, true, OPT_RECIPE},   {"dry-run", 0, false, OPT_DRY_RUN}, {"compat", 0, true, OPT_COMPAT},
 };
 
 struct parsed {
     rs_pack_cli c;
     const char *only_gptq; // an option that was given and goes with --gptq only
+    uint64_t given;        // bit OPT_*: an option that wins over --compat was
 };
 
 static rs_status bits(const char *what, const char *value, int64_t *out, rs_error *e)
@@ -123,6 +125,7 @@ static rs_status parse(void *context, int id, const char *value, rs_error *e)
     rs_scheme *s = &o->pack.scheme;
     int64_t n = 0;
     size_t at = 0;
+    p->given |= (uint64_t)1 << id;
     switch (id) {
     case OPT_W_BITS:
         RS_TRY(bits("--w-bits", value, &n, e));
@@ -153,8 +156,28 @@ static rs_status parse(void *context, int id, const char *value, rs_error *e)
         return RS_OK;
         case OPT_RECIPE: o->recipe = value; return RS_OK;
     case OPT_DRY_RUN: o->dry_run = true; return RS_OK;
+    case OPT_COMPAT: return rs_compat_find(value, &s->peer) ? RS_OK : rs_fail(e, RS_USAGE, "--compat: '%s' is none of: spinquant quarot compressed-tensors", value);
     default: return parse_gptq(p, id, value, e);
     }
+}
+
+// What a peer does where no option says otherwise, and what it cannot do.
+static rs_status compat(struct parsed *p, rs_error *e)
+{
+    rs_pack_options *o = &p->c.pack;
+    const rs_compat *c = rs_compat_of(o->scheme.peer);
+    if (o->scheme.peer == RS_PEER_NONE) return RS_OK;
+    if (!(p->given >> OPT_CLIP & 1)) o->scheme.clip_steps = c->steps;
+    else if (o->scheme.clip_steps > 1) o->scheme.clip_steps = c->mse;
+    if (!(p->given >> OPT_GROUP & 1) && o->scheme.w_bits < 8) o->scheme.group = c->group;
+    if (!(p->given >> OPT_A_CLIP & 1)) o->a.clip = c->a_clip;
+    if (!(p->given >> OPT_KV_CLIP & 1)) o->kv.clip = c->kv_clip;
+    o->a.sym = o->a.sym || c->a_sym;
+    p->c.by.gptq.act_order = p->c.by.gptq.act_order || c->act_order;
+    if (c->half && o->kv.bits < 16) return rs_fail(e, RS_USAGE, "--compat %s has no KV cache with a scale for each token: its scales are those of a whole tensor or head", c->name);
+    if (o->kv.bits < 16 && o->kv.group != 0) return rs_fail(e, RS_USAGE, "--compat %s quantises K and V per head, not in groups of %llu", c->name, (unsigned long long)o->kv.group);
+    if (!c->act_order && p->c.by.gptq.act_order && o->scheme.group != 0) return rs_fail(e, RS_USAGE, "--compat %s: --act-order does not go with groups of weights", c->name);
+    return RS_OK;
 }
 
 // What the options say about each other.
@@ -174,6 +197,7 @@ rs_status rs_pack_cli_parse(rs_pack_cli *c, int argc, char **argv, rs_error *e)
     struct parsed p = {.c = {.pack = {.scheme = rs_scheme_default(), .a = {.bits = 16, .clip = 1}, .kv = {.bits = 16, .clip = 1}}, .samples = 128, .ctx = 2048, .by = {.gptq = rs_gptq_default()}}};
     rs_status st = rs_cli_parse(&p.c.cli, "rs-pack", usage_text, option_list, sizeof option_list / sizeof *option_list, argc, argv, parse, &p, e);
     if (st == RS_OK) st = check(&p, e);
+    if (st == RS_OK) st = compat(&p, e);
     *c = p.c; // with the name of the tool, for the message about a failure
     return st;
 }

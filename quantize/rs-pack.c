@@ -54,9 +54,10 @@ static rs_value *params(rs_arena *a, const rs_pack_cli *options, const rs_gptq_m
 {
     const rs_pack_options *o = &options->pack;
     rs_value *p = rs_value_map(a);
+    if (o->scheme.peer != RS_PEER_NONE) rs_map_put(a, p, "compat", rs_value_str(a, rs_compat_of(o->scheme.peer)->name));
     rs_map_put(a, p, "w_bits", rs_value_uint(a, (uint64_t)o->scheme.w_bits));
     rs_map_put(a, p, "w_group", rs_value_uint(a, o->scheme.group));
-    rs_map_put(a, p, "w_clip", rs_value_str(a, o->scheme.clip_steps > 1 ? "mse80" : "none"));
+    rs_map_put(a, p, "w_clip", rs_value_str(a, o->scheme.clip_steps > 20 ? "mse80" : o->scheme.clip_steps > 1 ? "mse20" : "none"));
     rs_map_put(a, p, "w_method", rs_value_str(a, g != NULL ? "gptq" : "rtn"));
     rs_map_put(a, p, "scale", rs_value_str(a, rs_dtype_name(o->scheme.scale_dtype)));
     rs_map_put(a, p, "rest", rs_value_str(a, o->scheme.rest_keep ? "keep" : rs_dtype_name(o->scheme.rest)));
@@ -127,6 +128,7 @@ static rs_status run(const rs_cli *cli, rs_pack_cli *o, const rs_input_sum *reci
 {
     struct report report = {.cli = cli};
     rs_stage s = {0};
+    rs_prelude *ahead = NULL;
     rs_head head;
     struct gptq g = {0};
     uint64_t total = 0;
@@ -141,6 +143,7 @@ static rs_status run(const rs_cli *cli, rs_pack_cli *o, const rs_input_sum *reci
         if (st == RS_OK) st = rs_stage_open_mapped(&s, "rs-pack", g.m, e);
     } else st = rs_stage_open(&s, "rs-pack", o->input, e);
     rs_in *other = g.m != NULL ? rs_mapped_in(g.m) : NULL;
+    if (st == RS_OK) st = rs_pack_ahead(&o->pack, s.reader, &ahead, e);
     if (st == RS_OK) st = rs_pack_head(rs_reader_head(s.reader), &o->pack, &head, s.arena, e);
     if (st == RS_OK) st = rs_stage_output(&s, cli->output, &other, 1, e);
     if (st == RS_OK && gptq) st = calibrate(cli, o, &report, &g, e);
@@ -149,10 +152,12 @@ static rs_status run(const rs_cli *cli, rs_pack_cli *o, const rs_input_sum *reci
     if (st == RS_OK && gptq) st = rs_stage_add_input(&s, &g.text, e);
     if (st == RS_OK && rs_in_seekable(s.in)) st = rs_in_size(s.in, &total, e);
     rs_progress_start(&report.progress, cli, "pack", "MB", (double)total / 1e6);
+    if (st == RS_OK && ahead != NULL) st = rs_prelude_write(ahead, s.writer, false, e);
     if (st == RS_OK) st = rs_pack_stream(&s, &o->pack, e);
     rs_progress_end(&report.progress);
     if (st == RS_OK && g.m != NULL) st = rs_mapped_check(g.m, e);
     if (st == RS_OK) st = rs_stage_finish(&s, e);
+    rs_prelude_free(ahead);
     rs_stage_close(&s, e);
     rs_gptq_model_close(g.model);
     rs_mapped_close(g.m);

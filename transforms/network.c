@@ -227,8 +227,10 @@ static rs_status not_finite(const rs_network *n, size_t bad, rs_error *e)
 
 rs_status rs_network_cache(const rs_network *n, size_t capacity, rs_kv_cache *cache, rs_error *e)
 {
-    const rs_act *kv = &rs_mapped_head(n->m)->plan.kv;
-    *cache = (rs_kv_cache){.q = {.bits = kv->bits, .sym = kv->sym, .clip = (float)kv->clip, .group = (size_t)kv->group}, .n_kv = n->shape.n_kv, .h = n->shape.h, .capacity = capacity};
+    const rs_plan *plan = &rs_mapped_head(n->m)->plan;
+    const rs_act *kv = &plan->kv;
+    *cache = (rs_kv_cache){.q = {.bits = kv->bits, .sym = kv->sym, .clip = (float)kv->clip, .group = (size_t)kv->group, .range = rs_network_range(kv->range)}, .n_kv = n->shape.n_kv, .h = n->shape.h, .capacity = capacity,
+                             .v_range = rs_network_range(plan->v_range)};
     size_t bytes = rs_kv_cache_bytes(cache);
     if (bytes == 0) return rs_fail(e, RS_USAGE, "no KV cache of %zu tokens and %zu heads of %zu", capacity, cache->n_kv, cache->h);
     cache->memory = aligned_alloc(64, (bytes + 63) / 64 * 64);

@@ -45,5 +45,7 @@ struct rs_network {
 RS_MUST_CHECK rs_status rs_network_find(const rs_network *n, const char *name, rs_role role, int64_t layer, bool required, const rs_tensor **t, rs_error *e);
 // The same for tensor w of layer i.
 RS_MUST_CHECK rs_status rs_network_find_layer(const rs_network *n, uint64_t i, int w, const rs_tensor **t, rs_error *e);
+// A range of the plan, as the kernels name it.
+rs_range rs_network_range(rs_span span);
 
 #endif

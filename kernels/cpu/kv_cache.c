@@ -68,7 +68,7 @@ size_t rs_kv_cache_work(const rs_kv_cache *c, size_t S)
 static size_t append(rs_kv_cache *c, const rs_int_kernels *by, bool values, size_t S, const float *x, void *work)
 {
     const size_t G = groups(c), m = S * c->n_kv * G;
-    const rs_quantizer q = {.bits = c->q.bits, .sym = c->q.sym, .clip = c->q.clip};
+    const rs_quantizer q = {.bits = c->q.bits, .sym = c->q.sym, .clip = c->q.clip, .range = values ? c->v_range : c->q.range};
     float *scale = work;
     int32_t *zero = (int32_t *)(void *)(scale + m);
     uint8_t *codes = (uint8_t *)(zero + m);
