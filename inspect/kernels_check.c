@@ -79,6 +79,14 @@ static rs_status matrices(walk *w, const rs_decoder_layer *l, rs_error *e)
     return RS_OK;
 }
 
+// A cache of f16 rounds K and V more coarsely than products round.
+static void nudge(walk *w)
+{
+    const size_t n = w->s.S * rs_network_shape(w->n[SIMULATED])->d;
+    w->s.r->nudge = rs_network_head(w->n[SIMULATED])->plan.kv.bits == 16 ? 0x1p-10 : 0x1p-14;
+    for (size_t i = 0; i < n; i++) w->x[NUDGED][i] *= (float)(1 + (2 * rs_random_uniform(2, w->s.layer, i) - 1) * w->s.r->nudge);
+}
+
 static rs_status layer(walk *w, rs_error *e)
 {
     const size_t bytes = w->s.S * rs_network_shape(w->n[SIMULATED])->d * sizeof(float);
@@ -91,6 +99,7 @@ static rs_status layer(walk *w, rs_error *e)
     RS_TRY(rs_kernels_cache(&w->s, w->n[INTEGER], w->sim.place[RS_KERNELS_K], w->sim.place[RS_KERNELS_V], e));
     RS_TRY(rs_kernels_stages(&w->s, w->n[SIMULATED], simulated, integer, &w->sim, &w->run, w->x[SIMULATED], e));
     memcpy(w->x[SIMULATED], w->sim.x, bytes);
+    nudge(w);
     RS_TRY(rs_network_forward(w->n[SIMULATED], w->s.S, w->x[NUDGED], NULL, NULL, e));
     RS_TRY(rs_network_forward(w->n[INTEGER], w->s.S, w->x[INTEGER], NULL, NULL, e));
     RS_TRY(rs_network_load(w->n[PLAIN], w->s.layer, &unused, e));
@@ -121,9 +130,7 @@ static bool any(const rs_mapped *m)
 
 static rs_status run(walk *w, const int32_t *ids, rs_error *e)
 {
-    const size_t d = rs_network_shape(w->n[SIMULATED])->d;
     RS_TRY(embed(w, ids, e));
-    for (size_t i = 0; i < w->s.S * d; i++) w->x[NUDGED][i] *= (float)(1 + (2 * rs_random_uniform(2, 0, i) - 1) * 0x1p-12);
     for (w->s.layer = 0; w->s.layer < rs_network_config(w->n[SIMULATED])->L; w->s.layer++) RS_TRY(layer(w, e));
     return rs_kernels_logits_compare(&w->s, w->n, w->x, e);
 }
@@ -140,8 +147,12 @@ rs_status rs_kernels_check(const rs_mapped *m, const int32_t *ids, size_t S, con
     r->tokens = S;
     if (S == 0) return rs_fail(e, RS_USAGE, "the text has no token");
     if (rs_mapped_head(m)->kind == RS_KIND_WEIGHTS && !any(m)) return rs_fail(e, RS_USAGE, "nothing to multiply as integers: no matrix is packed with its input quantised per token (rs-pack --w-bits 4 --a-bits 4)");
-    const bool given = o->variants != NULL && o->n_variants > 0;
-    walk w = {.s = {.o = o, .r = r, .variants = given ? o->variants : here, .n_variants = given ? o->n_variants : n_here, .S = S}};
+    const bool given = o->variants != NULL;
+    const rs_int_kernels *const *variants = given ? o->variants : here;
+    r->n_variants = given ? o->n_variants : n_here;
+    if (r->n_variants > sizeof here / sizeof *here) return rs_fail(e, RS_USAGE, "%zu variants", r->n_variants);
+    for (size_t i = 0; i < r->n_variants; i++) r->variant[i] = rs_int_name(variants[i]);
+    walk w = {.s = {.o = o, .r = r, .variants = variants, .n_variants = r->n_variants, .S = S}};
     rs_status s = rs_network_open(&w.n[SIMULATED], m, NULL, e);
     if (s == RS_OK) s = rs_network_open(&w.n[INTEGER], m, NULL, e);
     if (s == RS_OK) s = rs_network_open(&w.n[PLAIN], m, rs_kernels_reference(), e);

@@ -43,10 +43,13 @@ typedef struct rs_kernels_options {
 
 typedef struct rs_kernels_result {
     rs_kernels_role role[RS_KERNELS_ROLES];
+    const char *variant[8];                   // names of those checked, n_variants of them
+    size_t n_variants;
     uint64_t tokens, cached;                  // S; numbers of K and V packed and read back, each variant counted
     uint64_t kv_inputs, kv_moved;             // as inputs and moved, of K and V
     double stage[RS_KERNELS_STAGES];          // largest difference after the integer products of a stage (below), as a share of what is allowed
-    rs_kernels_logits integer, plain, nudged; // the integer network; the simulated one by the plain f32 kernels; the simulated one on embeddings changed by up to 2^-12
+    rs_kernels_logits integer, plain, nudged; // the integer network; the simulated one by the plain f32 kernels; and with every layer's input changed at random
+    double nudge;                             // by up to this part of each value: 2^-14, or 2^-10 where the cache holds f16
     double kl_bound, logits_bound;            // of integer
     uint64_t failures;
     char first[400];                          // says what failed first, with the name of the tensor; empty if nothing did

@@ -21,7 +21,7 @@ static void add(char *text, size_t *at, const char *fmt, ...)
 
 static void add_logits(char *text, size_t *at, const char *name, const rs_kernels_logits *l)
 {
-    add(text, at, "  %-22s KL %.3g (largest %.3g), max abs %.3g rel %.3g, top-1 %.2f %%\n", name, l->kl, l->kl_max, l->difference.max_abs, rs_measure_relative(&l->difference), 100 * l->top1);
+    add(text, at, "  %-18s KL %.3g (largest %.3g), max abs %.3g rel %.3g, top-1 %.2f %%\n", name, l->kl, l->kl_max, l->difference.max_abs, rs_measure_relative(&l->difference), 100 * l->top1);
 }
 
 char *rs_kernels_report_table(const rs_kernels_result *r)
@@ -30,7 +30,7 @@ char *rs_kernels_report_table(const rs_kernels_result *r)
     size_t at = 0;
     if (text == NULL) return NULL;
     add(text, &at, "variants    ");
-    for (size_t i = 0; rs_int_at(i) != NULL; i++) add(text, &at, "%s%s", i > 0 ? ", " : "", rs_int_name(rs_int_at(i)));
+    for (size_t i = 0; i < r->n_variants; i++) add(text, &at, "%s%s", i > 0 ? ", " : "", r->variant[i]);
     add(text, &at, "\nrole   matrices  in f32   sums compared  codes compared  error/bound   at a boundary / codes\n");
     for (size_t i = 0; i < RS_KERNELS_ROLES; i++) {
         const rs_kernels_role *x = &r->role[i];
@@ -43,7 +43,7 @@ char *rs_kernels_report_table(const rs_kernels_result *r)
     add(text, &at, "\nlogits      of %llu tokens against the simulated network's; integer at most KL %.3g, rel %.3g\n", (unsigned long long)r->tokens, r->kl_bound, r->logits_bound);
     add_logits(text, &at, "integer", &r->integer);
     add_logits(text, &at, "plain f32 kernels", &r->plain);
-    add_logits(text, &at, "embeddings +- 2^-12", &r->nudged);
+    add_logits(text, &at, "inputs nudged", &r->nudged);
     return text;
 }
 
@@ -61,7 +61,7 @@ static json_t *logits(const rs_kernels_logits *l)
 void rs_kernels_report_json(json_t *j, const rs_kernels_result *r)
 {
     json_t *variants = json_array(), *roles = json_object(), *stages = json_object();
-    for (size_t i = 0; rs_int_at(i) != NULL; i++) json_array_append_new(variants, json_string(rs_int_name(rs_int_at(i))));
+    for (size_t i = 0; i < r->n_variants; i++) json_array_append_new(variants, json_string(r->variant[i]));
     for (size_t i = 0; i < RS_KERNELS_ROLES; i++) {
         const rs_kernels_role *x = &r->role[i];
         json_object_set_new(roles, rs_kernels_role_name(i),
