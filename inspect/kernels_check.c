@@ -38,7 +38,7 @@ typedef struct walk {
 static rs_status allocate(walk *w, rs_error *e)
 {
     const rs_decoder_shape *h = rs_network_shape(w->n[SIMULATED]);
-    const size_t columns[RS_KERNELS_PLACES] = {h->d, h->n_kv * h->h, h->n_kv * h->h, h->n_q * h->h, h->d, h->f, h->d};
+    const size_t columns[RS_KERNELS_PLACES] = {h->d, h->n_q * h->h, h->n_kv * h->h, h->n_kv * h->h, h->n_q * h->h, h->d, h->f, h->d};
     bool ok = true;
     for (int j = 0; j < NETWORKS; j++) ok = (w->x[j] = malloc(w->s.S * h->d * sizeof(float))) != NULL && ok;
     for (int j = 0; j < 2; j++) {
