@@ -83,7 +83,7 @@ static rs_status matrices(walk *w, const rs_decoder_layer *l, rs_error *e)
 static void nudge(walk *w)
 {
     const size_t n = w->s.S * rs_network_shape(w->n[SIMULATED])->d;
-    w->s.r->nudge = rs_network_head(w->n[SIMULATED])->plan.kv.bits == 16 ? 0x1p-10 : 0x1p-14;
+    w->s.r->nudge = rs_network_head(w->n[SIMULATED])->plan.kv.bits == 16 ? 0x1p-10 : 0x1p-16;
     for (size_t i = 0; i < n; i++) w->x[NUDGED][i] *= (float)(1 + (2 * rs_random_uniform(2, w->s.layer, i) - 1) * w->s.r->nudge);
 }
 

@@ -58,6 +58,19 @@ static json_t *logits(const rs_kernels_logits *l)
                      number(l->top1));
 }
 
+const char *rs_kernels_report_line(const rs_kernels_flip *f, char *text, size_t cap)
+{
+    snprintf(text, cap, "layer %-3llu  input of %-4s  token %zu, column %zu: %.7f steps, %.3g from a boundary (%.3g allowed)", (unsigned long long)f->layer, f->what, f->token, f->column, f->at, f->distance,
+             f->allowed);
+    return text;
+}
+
+json_t *rs_kernels_report_flip(const rs_kernels_flip *f)
+{
+    return json_pack("{s:I, s:s, s:I, s:I, s:o, s:o, s:o}", "layer", (json_int_t)f->layer, "input", f->what, "token", (json_int_t)f->token, "column", (json_int_t)f->column, "at", number(f->at), "distance",
+                     number(f->distance), "allowed", number(f->allowed));
+}
+
 void rs_kernels_report_json(json_t *j, const rs_kernels_result *r)
 {
     json_t *variants = json_array(), *roles = json_object(), *stages = json_object();

@@ -8,6 +8,9 @@
 
 // Lines with a newline each; malloc'ed text, the caller frees; NULL without memory.
 char *rs_kernels_report_table(const rs_kernels_result *r);
+// A code at a boundary as a line (into text, which is returned) and as a new object.
+const char *rs_kernels_report_line(const rs_kernels_flip *f, char *text, size_t cap);
+json_t *rs_kernels_report_flip(const rs_kernels_flip *f);
 // The same figures into the object j.
 void rs_kernels_report_json(json_t *j, const rs_kernels_result *r);
 

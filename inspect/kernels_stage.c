@@ -163,7 +163,7 @@ rs_status rs_kernels_stages(rs_kernels_state *s, rs_network *n, const rs_decoder
     const size_t kv = s->S * h->n_kv * h->h;
     view c = {.s = s, .shape = h, .l = simulated, .sim = sim, .run = run, .allowed = malloc(s->S * sizeof(double)), .k = malloc(2 * kv * sizeof(float))};
     rs_status status = c.allowed == NULL || c.k == NULL ? rs_fail(e, RS_E_NOMEM, "differences of %zu tokens", s->S) : RS_OK;
-    c.v = c.k + kv;
+    c.v = c.k != NULL ? c.k + kv : NULL;
     for (size_t i = 0; status == RS_OK && i < RS_KERNELS_STAGES; i++) status = run_stage(&c, n, &stages[i], integer, run, x, e);
     free(c.allowed);
     free(c.k);

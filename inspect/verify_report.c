@@ -2,6 +2,7 @@
 // Verdicts about a stream as JSON.
 #include "inspect/verify_report.h"
 
+#include <math.h>
 #include <stdio.h>
 
 const char *rs_verify_report_hex(const uint8_t digest[16], char text[33])
@@ -40,4 +41,28 @@ void rs_verify_report_stream(json_t *j, const rs_verified *v)
     const rs_plan *p = &v->head.plan;
     json_object_set_new(j, "plan", json_pack("{s:i, s:i, s:b, s:b, s:s, s:I}", "a_bits", (int)p->a.bits, "kv_bits", (int)p->kv.bits, "r3", (int)p->r3.on, "r4", (int)p->r4.on,
                                              "resid", resids[p->resid], "rank", (json_int_t)p->rank));
+}
+
+static json_t *number(double x)
+{
+    return json_real(isfinite(x) ? x : 1e308);
+}
+
+json_t *rs_verify_report_layer(const rs_against_layer *l)
+{
+    return json_pack("{s:I, s:f, s:o, s:f, s:o}", "layer", (json_int_t)l->layer, "k_abs", l->k.max_abs, "k_rel", number(rs_measure_relative(&l->k)), "ffn_abs", l->ffn.max_abs, "ffn_rel",
+                     number(rs_measure_relative(&l->ffn)));
+}
+
+void rs_verify_report_against(json_t *j, const char *against, double tol, json_t *layers, const rs_against_result *r)
+{
+    json_object_set_new(j, "against", json_string(against));
+    json_object_set_new(j, "tol", json_real(tol));
+    json_object_set(j, "layers", layers);
+    json_object_set_new(j, "first_layer", json_integer((json_int_t)r->first_layer));
+    json_object_set_new(j, "logits_abs", json_real(r->logits.max_abs));
+    json_object_set_new(j, "logits_rel", number(rs_measure_relative(&r->logits)));
+    json_object_set_new(j, "kl", number(r->kl));
+    json_object_set_new(j, "top1", json_real(r->top1));
+    json_object_set_new(j, "tokens", json_integer((json_int_t)r->tokens));
 }
