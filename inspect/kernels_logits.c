@@ -18,11 +18,15 @@ static rs_status compare(rs_kernels_state *s, rs_network *const n[4], float *con
             rs_measure_add(&to[j]->difference, m * V, got, want);
             rs_measure_kl(m, V, got, want, kl, top);
             for (size_t i = 0; i < m; i++) {
-                to[j]->kl += kl[i] / (double)s->S;
+                to[j]->kl += kl[i];
                 to[j]->kl_max = kl[i] > to[j]->kl_max || kl[i] != kl[i] ? kl[i] : to[j]->kl_max;
-                to[j]->top1 += (double)top[i] / (double)s->S;
+                to[j]->top1 += top[i];
             }
         }
+    }
+    for (int j = 0; j < OTHERS; j++) {
+        to[j]->kl /= (double)s->S;
+        to[j]->top1 /= (double)s->S;
     }
     return RS_OK;
 }
