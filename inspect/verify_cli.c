@@ -19,14 +19,14 @@ static const char usage_text[] =
     "        --reference  compute with the plain C kernels\n"
     "      --kernels      prove that the packed model computes the same by every variant of the integer kernels here\n"
     "        --text FILE  run the model on FILE (default: token ids that look random); --ctx N tokens of it (default 32)\n"
-    "        --device D   cpu (default); cuda is refused, since it has no integer kernels\n"
+    "        --device D   cpu (default); cuda is refused (exit 2), since it has no integer kernels yet\n"
     "      --json         the verdict as JSON on standard output\n"
     "  -v, --verbose      the layers of a comparison that pass; the plan; the codes at a rounding boundary\n"
     "  -j, --threads N    threads\n"
     "  -q, --quiet        print nothing but errors\n"
     "      --help, --version\n"
     "\n"
-    "Exit status: 0 good; 1 the comparison failed; 2 usage; 10-24 the class of the fault; 30-32 the system refused.\n";
+    "Exit status: 0 good; 1 the comparison failed, or the kernels did; 2 usage; 10-24 the class of the fault; 30-32 the system refused.\n";
 
 enum { OPT_QUICK = 1, OPT_FORMAT, OPT_VALUES, OPT_AGAINST, OPT_TEXT, OPT_TOL, OPT_CTX, OPT_WINDOWS, OPT_REFERENCE, OPT_KERNELS };
 
