@@ -26,7 +26,7 @@ const char *rs_kernels_stage_name(size_t stage)
 
 double rs_kernels_allowed(size_t k)
 {
-    return 8 * sqrt((double)k) * 0x1p-24;
+    return 32 * sqrt((double)k) * 0x1p-24;
 }
 
 void rs_kernels_tap(void *context, rs_tap tap, size_t rows, size_t cols, const float *x, size_t ld)
