@@ -262,6 +262,7 @@ static void attention_half(struct run *r, const rs_decoder_layer *l, const float
         r->k->hadamard(s->r3, S * s->n_q, q, s->h, false);
         r->k->hadamard(s->r3, S * s->n_kv, k, s->h, false);
     }
+    tap(r, RS_TAP_Q, nq, q);
     tap(r, RS_TAP_K_RAW, nkv, k);
     tap(r, RS_TAP_V_RAW, nkv, v);
     if (r->cache != NULL) {

@@ -32,8 +32,8 @@ typedef struct rs_decoder_shape {
     const rs_hadamard *r3, *r4; // online rotations, NULL = none; r3->n == h, r4->n == f
 } rs_decoder_shape;
 
-// Where a tap sees data: what the matrix multiplication reads, after online transforms and before (RAW) or after quantising.
-typedef enum rs_tap { RS_TAP_QKV_RAW, RS_TAP_QKV, RS_TAP_K_RAW, RS_TAP_V_RAW, RS_TAP_O_RAW, RS_TAP_O, RS_TAP_GATE_UP_RAW, RS_TAP_GATE_UP, RS_TAP_DOWN_RAW, RS_TAP_DOWN, RS_TAP_STREAM_ATTN, RS_TAP_STREAM_FFN } rs_tap;
+// Where a tap sees data: what the matrix multiplication reads, after online transforms and before (RAW) or after quantising; Q: queries after RoPE and r3, as attention reads them.
+typedef enum rs_tap { RS_TAP_QKV_RAW, RS_TAP_QKV, RS_TAP_Q, RS_TAP_K_RAW, RS_TAP_V_RAW, RS_TAP_O_RAW, RS_TAP_O, RS_TAP_GATE_UP_RAW, RS_TAP_GATE_UP, RS_TAP_DOWN_RAW, RS_TAP_DOWN, RS_TAP_STREAM_ATTN, RS_TAP_STREAM_FFN } rs_tap;
 typedef void rs_tap_fn(void *context, rs_tap tap, size_t rows, size_t cols, const float *x, size_t ld);
 
 // The halves of a layer; between them the stream has passed the residual addition after attention.
