@@ -48,6 +48,8 @@ typedef struct rs_kernels {
     void (*attention_cached)(const struct rs_kv_cache *c, size_t S, size_t n_q, const float *q, float *out);
     // y[n] = w[n, k] x, w of f16 or bf16 with leading dimension ldw.
     void (*gemv_half)(bool bf16, size_t n, size_t k, const float *x, const uint16_t *w, size_t ldw, float *y);
+    // y[o] = scale[o] (w[o] x), w [n, k] codes.
+    void (*gemv_int8)(size_t n, size_t k, const float *x, const int8_t *w, const float *scale, float *y);
     // x [S, d] <- x + ((x q) m) q^T with q [d, r], m [r, r] (method.md 3); work: 2 S r floats.
     void (*lowrank)(size_t S, size_t d, size_t r, float *x, const float *q, const float *m, float *work);
     // y = silu(gate) * up, n values; y may be gate or up.

@@ -13,6 +13,7 @@ static const char usage_text[] =
     "      --group N      columns that share a scale (default 0: one scale per row)\n"
     "      --scale TYPE   type of the scales, f32 or f16 (default f32)\n"
     "      --clip MODE    mse = best of 80 clip ratios by error^2.4, none = max / (2^(b-1) - 1) (default mse)\n"
+    "      --head-bits N  bits of the LM head, 2..8, to nearest, one scale per row; 16 = as --rest says (default 16)\n"
     "      --rest TYPE    type of embedding and LM head: f16, bf16, f32 or keep (default f16; keep with --w-bits 16)\n"
     "      --a-bits N     bits of activations, 2..8, or 16 = not quantised (default 16)\n"
     "      --a-group N    values that share a scale (default 0: one scale per token)\n"
@@ -39,11 +40,12 @@ static const char usage_text[] =
     "  -q, --quiet        no progress line\n"
     "      --help, --version\n";
 
-enum { OPT_W_BITS = 1, OPT_GROUP, OPT_SCALE, OPT_CLIP, OPT_REST, OPT_A_BITS, OPT_A_GROUP, OPT_A_CLIP, OPT_A_SYM, OPT_KV_BITS, OPT_KV_GROUP, OPT_KV_CLIP, OPT_KV_SYM,
+enum { OPT_W_BITS = 1, OPT_GROUP, OPT_SCALE, OPT_CLIP, OPT_REST, OPT_HEAD_BITS, OPT_A_BITS, OPT_A_GROUP, OPT_A_CLIP, OPT_A_SYM, OPT_KV_BITS, OPT_KV_GROUP, OPT_KV_CLIP, OPT_KV_SYM,
        OPT_GPTQ, OPT_TEXT, OPT_SAMPLES, OPT_CTX, OPT_SKIP, OPT_DAMP, OPT_BLOCK, OPT_ACT_ORDER, OPT_ONE_PASS, OPT_RECIPE, OPT_DRY_RUN, OPT_COMPAT };
 
 static const rs_option option_list[] = {
     {"w-bits", 0, true, OPT_W_BITS},   {"group", 0, true, OPT_GROUP},       {"scale", 0, true, OPT_SCALE},     {"clip", 0, true, OPT_CLIP},     {"rest", 0, true, OPT_REST},
+    {"head-bits", 0, true, OPT_HEAD_BITS},
     {"a-bits", 0, true, OPT_A_BITS},   {"a-group", 0, true, OPT_A_GROUP},   {"a-clip", 0, true, OPT_A_CLIP},   {"a-sym", 0, false, OPT_A_SYM},
     {"kv-bits", 0, true, OPT_KV_BITS}, {"kv-group", 0, true, OPT_KV_GROUP}, {"kv-clip", 0, true, OPT_KV_CLIP}, {"kv-sym", 0, false, OPT_KV_SYM},
     {"gptq", 0, false, OPT_GPTQ},      {"text", 0, true, OPT_TEXT},         {"samples", 0, true, OPT_SAMPLES}, {"ctx", 0, true, OPT_CTX},       {"skip", 0, true, OPT_SKIP},
@@ -130,6 +132,10 @@ static rs_status parse(void *context, int id, const char *value, rs_error *e)
     case OPT_W_BITS:
         RS_TRY(bits("--w-bits", value, &n, e));
         s->w_bits = (int)n;
+        return RS_OK;
+    case OPT_HEAD_BITS:
+        RS_TRY(bits("--head-bits", value, &n, e));
+        s->head_bits = (int)n;
         return RS_OK;
     case OPT_GROUP:
         RS_TRY(rs_cli_int("--group", value, 0, 1 << 24, &n, e));

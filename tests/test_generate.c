@@ -16,13 +16,14 @@ static const char tokenizer_json[] =
     "\"s\":18,\"t\":19,\"u\":20,\"v\":21,\"w\":22,\"x\":23,\"y\":24,\"z\":25,\"\xc4\xa0\":26,\"\xc3\xa2\":27,\"\xc4\xa4\":28,\"\xc2\xac\":29,\"\xc3\x83\":30,\"\xc2\xa9\":31,\"a\xc3\x83\":32},"
     "\"merges\":[\"a \xc3\x83\"]},\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":true},\"added_tokens\":[{\"id\":40,\"content\":\"<e>\",\"special\":true}]}";
 
-static bool make(unsigned w, unsigned a, unsigned kv, rs_dtype rest)
+static bool make(unsigned w, unsigned a, unsigned kv, rs_dtype rest, int head)
 {
     tiny_spec s = tiny_default();
     rs_error e = {0};
     rs_pack_options o = stages_pack_default();
     o.scheme.w_bits = (int)w;
     o.scheme.rest = rest;
+    o.scheme.head_bits = head;
     o.a.bits = a;
     o.kv.bits = kv;
     s.tied = false;
@@ -103,7 +104,7 @@ static void same_however_fed(void)
     } of[] = {{4, 4, 4, 0.3}, {3, 4, 3, 0.3}, {8, 8, 8, 0.02}, {4, 8, 16, 0.1}, {4, 16, 16, 5e-3}, {16, 16, 16, 2e-3}};
     float want[2 * V], got[2 * V];
     for (size_t i = 0; i < sizeof of / sizeof *of; i++) {
-        if (!make(of[i].w, of[i].a, of[i].kv, i % 2 == 0 ? RS_F16 : RS_F32))
+        if (!make(of[i].w, of[i].a, of[i].kv, i % 2 == 0 ? RS_F16 : RS_F32, i == 2 || i == 5 ? 8 : i == 3 ? 5 : 16))
             return;
         for (int best = 0; best < 2; best++) {
             const rs_kernels *k = best ? rs_kernels_cpu() : rs_kernels_reference();
@@ -174,7 +175,7 @@ static void text(void)
 {
     struct text a = {0}, b = {0};
     rs_prompt_result r, q;
-    if (!make(4, 8, 4, RS_F16)) return;
+    if (!make(4, 8, 4, RS_F16, 16)) return;
     const rs_sampler_options hot = {.temperature = 50, .seed = 1}, other = {.temperature = 50, .seed = 2};
     CHECK(go_on("abc", (rs_prompt_options){.tokens = 300, .sampling = hot}, &a, &r) == RS_OK);
     CHECK(r.prompt_tokens == 3 && r.tokens == 300 && !r.stopped && r.prefill > 0 && r.decode > 0 && r.cache_bytes > 0);
@@ -214,7 +215,7 @@ static void rates(void)
     rs_bench_result r;
     const tiny_spec s = tiny_default();
     const rs_bench_options o = {.prefill = 20, .tokens = 5, .rounds = 2};
-    if (!make(4, 4, 4, RS_F16) || !CHECK(stages_network(packed, NULL, &m, &n, &e) == RS_OK)) return;
+    if (!make(4, 4, 4, RS_F16, 16) || !CHECK(stages_network(packed, NULL, &m, &n, &e) == RS_OK)) return;
     if (CHECKF(rs_bench_run(n, &o, &r, &e) == RS_OK, "%s", e.text)) {
         const double products = (double)(s.L * (s.d * s.h * (2 * s.n_q + 2 * s.n_kv) + 3 * s.d * s.f));
         CHECKF(r.products == products, "%g products, not %g", r.products, products);

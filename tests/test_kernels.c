@@ -252,6 +252,31 @@ static void change(const rs_kernels *k, const char *label, size_t S, size_t d, s
     free(x), free(q), free(m), free(work), free(want), free(y);
 }
 
+// A row times 8-bit codes, against fp64.
+static void coded_rows(const rs_kernels *k, const char *label)
+{
+    for (size_t n = 1; n < 80; n += 13)
+        for (size_t w = 1; w < 700; w = w * 3 + 1) {
+            float *x = noise(w), *scale = noise(n), *y = take(n + 1, sizeof *y);
+            int8_t *codes = take(n * w, 1);
+            for (size_t i = 0; i < n * w; i++)
+                codes[i] = (int8_t)(i * 37 % 256 - 128);
+            y[n] = 7;
+            k->gemv_int8(n, w, x, codes, scale, y);
+            for (size_t o = 0; o < n; o++) {
+                double want = 0, size = 0;
+                for (size_t j = 0; j < w; j++) {
+                    want += (double)x[j] * (double)codes[o * w + j];
+                    size += fabs((double)x[j] * (double)codes[o * w + j]);
+                }
+                CHECKF(fabs((double)y[o] - want * (double)scale[o]) <= 2e-7 * sqrt((double)w) * size * fabs((double)scale[o]), "%s: row times codes, %zu x %zu, output %zu is %g", label, n, w, o,
+                       (double)y[o]);
+            }
+            CHECKF(y[n] == 7, "%s: row times codes, %zu x %zu: wrote beyond", label, n, w);
+            free(x), free(scale), free(y), free(codes);
+        }
+}
+
 static void changes(const rs_kernels *k, const char *label)
 {
     static const size_t ranks[] = {2, 8, 16, 32, 48, 128, 144}, rows[] = {1, 2, 5, 6, 24, 31}, widths[] = {16, 20, 144, 576, 2304};
@@ -601,6 +626,7 @@ int main(void)
     each(conversions);
     each(products);
     each(changes);
+    each(coded_rows);
     each(norms);
     each(ropes);
     each(silus);

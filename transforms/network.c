@@ -271,14 +271,15 @@ rs_status rs_network_run(rs_network *n, const rs_decoder_layer *layer, rs_half h
     return not_finite(n, rs_decoder_halves(n->k, &n->shape, layer, halves, S, cos, sin, x, n->scratch, tap, context), e);
 }
 
-// Of one row, by a head of 16-bit floats: converting it once more in memory would cost more than the product.
-static rs_status half_logits(rs_network *n, const float *x, float *logits, rs_error *e)
+// Of one row, by a head of 16-bit floats or 8-bit codes: converting it once more in memory would cost more than the product.
+static rs_status row_logits(rs_network *n, const rs_int_weights *codes, const float *x, float *logits, rs_error *e)
 {
     const size_t d = n->shape.d;
     float *y = malloc(d * sizeof *y);
     if (y == NULL) return rs_fail(e, RS_E_NOMEM, "LM head");
     n->k->rmsnorm(1, d, x, n->norm_gamma, n->shape.eps, y);
-    n->k->gemv_half(n->head->dtype == RS_BF16, (size_t)n->c.V, d, y, (const uint16_t *)(const void *)rs_mapped_payload(n->m, n->head), d, logits);
+    if (codes != NULL) n->k->gemv_int8((size_t)n->c.V, d, y, (const int8_t *)codes->codes, codes->scales, logits);
+    else n->k->gemv_half(n->head->dtype == RS_BF16, (size_t)n->c.V, d, y, (const uint16_t *)(const void *)rs_mapped_payload(n->m, n->head), d, logits);
     free(y);
     return RS_OK;
 }
@@ -288,7 +289,9 @@ rs_status rs_network_logits(rs_network *n, size_t rows, const float *x, float *l
     const size_t d = n->shape.d, V = (size_t)n->c.V;
     const uint8_t *payload = rs_mapped_payload(n->m, n->head);
     const float *direct = rs_weights_direct(n->head, payload);
-    if (rows == 1 && n->head->enc == RS_ENC_RAW && (n->head->dtype == RS_F16 || n->head->dtype == RS_BF16)) return half_logits(n, x, logits, e);
+    rs_int_weights codes;
+    if (rows == 1 && n->head->enc == RS_ENC_RAW && (n->head->dtype == RS_F16 || n->head->dtype == RS_BF16)) return row_logits(n, NULL, x, logits, e);
+    if (rows == 1 && rs_weights_codes(n->head, payload, &codes) && codes.bits == 8 && codes.group == 0 && codes.scales != NULL) return row_logits(n, &codes, x, logits, e);
     float *y = malloc(rows * d * sizeof *y), *block = direct == NULL ? malloc((V < HEAD_BLOCK ? V : HEAD_BLOCK) * d * sizeof *block) : NULL;
     rs_status s = y == NULL || (direct == NULL && block == NULL) ? rs_fail(e, RS_E_NOMEM, "LM head") : RS_OK;
     if (s == RS_OK) n->k->rmsnorm(rows, d, x, n->norm_gamma, n->shape.eps, y);

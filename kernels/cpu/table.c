@@ -21,6 +21,7 @@ static const rs_kernels reference = {
     .attention = rs_attention_plain,
     .attention_cached = rs_attention_cached_plain,
     .gemv_half = rs_gemv_half_plain,
+    .gemv_int8 = rs_gemv_int8_plain,
     .lowrank = rs_lowrank_plain,
     .silu_gate = rs_silu_gate_plain,
     .hadamard = rs_hadamard_rows_plain,
@@ -74,6 +75,7 @@ static void choose(void)
         t->attention = rs_attention_avx2;
         t->attention_cached = rs_attention_cached_avx2;
         t->gemv_half = rs_gemv_half_avx2;
+        t->gemv_int8 = rs_gemv_int8_avx2;
         t->lowrank = rs_lowrank_avx2;
         t->silu_gate = rs_silu_gate_avx2;
         t->hadamard = rs_hadamard_rows_avx2;
@@ -89,6 +91,7 @@ static void choose(void)
             t->name = "avx512";
             t->attention = rs_attention_avx512;
             t->attention_cached = rs_attention_cached_avx512;
+        t->gemv_int8 = rs_gemv_int8_avx512;
             t->silu_gate = rs_silu_gate_avx512;
             t->hadamard = rs_hadamard_rows_avx512;
             t->cross_entropy = rs_cross_entropy_avx512;
