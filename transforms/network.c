@@ -129,10 +129,6 @@ const rs_kernels *rs_network_kernels(const rs_network *n)
     return n->k;
 }
 
-void rs_network_stay(rs_network *n)
-{
-    n->stay = true;
-}
 void rs_network_integer(rs_network *n, const rs_int_kernels *by)
 {
     n->by = by;
@@ -186,6 +182,7 @@ rs_status rs_network_embed(const rs_network *n, size_t S, const int32_t *ids, fl
         if (ids[s] < 0 || (uint64_t)ids[s] >= n->c.V) return rs_fail(e, RS_E_VALUE, "token %zu: id %d is outside the vocabulary of %llu", s, ids[s], (unsigned long long)n->c.V);
         RS_TRY(rs_weights_rows(n->embed, payload, (uint64_t)ids[s], 1, x + s * n->c.d, e));
     }
+    if (!n->stay && n->embed != n->head) rs_mapped_release(n->m, n->embed);
     return RS_OK;
 }
 

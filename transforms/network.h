@@ -31,8 +31,6 @@ const rs_tensor *rs_network_tensor(const rs_network *n, rs_role role);
 // logits [rows, V] of hidden states x [rows, d] as they leave the last layer: final norm, LM head. The head is decoded in blocks of its rows. E_NOMEM.
 RS_MUST_CHECK rs_status rs_network_logits(rs_network *n, size_t rows, const float *x, float *logits, rs_error *e);
 
-// For passes that go through the layers again and again: the file's pages stay in memory between layers.
-void rs_network_stay(rs_network *n);
 // From now on weights that the file holds as codes, with inputs quantised per token, are multiplied as integers where they lie, and rs_network_forward (without a tap) attends to a packed
 // KV cache; by NULL: all in f32, as at first.
 void rs_network_integer(rs_network *n, const rs_int_kernels *by);
