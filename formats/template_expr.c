@@ -228,12 +228,28 @@ static rs_status postfix(rs_template_parser *p, rs_template_node *node, rs_templ
     }
 }
 
+// The name of a filter or a test, which may have points in it.
+static rs_status read_dotted(rs_template_parser *p, rs_tv *name)
+{
+    rs_tv part = {.kind = RS_TV_NONE};
+    RS_TRY(rs_template_expect_name(p, name));
+    while (rs_template_skip_op(p, '.')) {
+        rs_template_text t = {0};
+        RS_TRY(rs_template_expect_name(p, &part));
+        RS_TRY(rs_template_add(p->h, &t, name->str.p, name->str.len));
+        RS_TRY(rs_template_add(p->h, &t, ".", 1));
+        RS_TRY(rs_template_add(p->h, &t, part.str.p, part.str.len));
+        *name = RS_TV_STR_OF(t.p, t.len);
+    }
+    return RS_OK;
+}
+
 rs_status rs_template_filters(rs_template_parser *p, rs_template_node *node, bool started, rs_template_node **out)
 {
     for (*out = node; started || rs_template_skip_op(p, '|'); node = *out, started = false) {
         NEW(out, p, RS_NODE_FILTER);
         (*out)->a = node;
-        RS_TRY(rs_template_expect_name(p, &(*out)->value));
+        RS_TRY(read_dotted(p, &(*out)->value));
         if (rs_template_skip_op(p, '(')) RS_TRY(read_args(p, *out));
     }
     return RS_OK;
@@ -246,7 +262,7 @@ static rs_status read_test(rs_template_parser *p, rs_template_node *node, rs_tem
     bool negated = rs_template_skip_word(p, "not");
     NEW(&test, p, RS_NODE_TEST);
     test->a = node;
-    RS_TRY(rs_template_expect_name(p, &test->value));
+    RS_TRY(read_dotted(p, &test->value));
     bool word = rs_template_at_word(p, "else") || rs_template_at_word(p, "or") || rs_template_at_word(p, "and");
     if (rs_template_at_word(p, "is")) return rs_template_unexpected(p, "an argument of a test");
     if (rs_template_skip_op(p, '(')) {

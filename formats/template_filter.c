@@ -51,7 +51,8 @@ static rs_status f_indent(rs_template_heap *h, const rs_tv *v, const rs_tv *arg,
     rs_template_text t = {0};
     rs_tv text, pad;
     int64_t width = 4;
-    RS_TRY(rs_template_to_str(h, v, &text));
+    RS_TRY(rs_template_want_text(h, v, "what is indented"));
+    text = *v;
     if (arg[0].kind == RS_TV_STR) {
         pad = arg[0];
     } else {
@@ -328,6 +329,7 @@ static rs_status f_unique(rs_template_heap *h, const rs_tv *v, const rs_tv *arg,
     for (size_t i = 0; i < items.list->n; i++) {
         bool seen = false;
         RS_TRY(sort_key(h, &items.list->item[i], &arg[1], rs_tv_true(&arg[0]), &key));
+        if (key.kind == RS_TV_MAP || (key.kind == RS_TV_LIST && key.list->sort == RS_TV_PLAIN)) return rs_template_fail(h, RS_E_IMPORT, "unique: a %s cannot be compared", rs_tv_type(&key));
         for (size_t k = 0; k < keys.list->n && !seen; k++) RS_TRY(rs_tv_equal(h, &key, &keys.list->item[k], &seen));
         if (seen) continue;
         RS_TRY(rs_tv_push(h, &keys, key));
@@ -344,8 +346,9 @@ static rs_status choose(rs_template_heap *h, const rs_tv *v, const rs_template_a
     rs_tv items;
     const size_t skip = by_attribute ? 1 : 0;
     if (args->n < skip) return rs_template_fail(h, RS_E_IMPORT, "selectattr and rejectattr need the name of an attribute");
-    RS_TRY(rs_tv_items(h, v, &items));
     RS_TRY(rs_tv_list_new(h, RS_TV_GENERATOR, out));
+    if (!rs_tv_true(v)) return RS_OK;
+    RS_TRY(rs_tv_items(h, v, &items));
     for (size_t i = 0; i < items.list->n; i++) {
         rs_tv item = items.list->item[i];
         bool yes;
@@ -371,8 +374,9 @@ static rs_status map_all(rs_template_heap *h, const rs_tv *v, const rs_template_
         otherwise = args->value[i];
     }
     if (args->n == 0) return rs_template_fail(h, RS_E_IMPORT, "\"map\" needs a filter or an attribute");
-    RS_TRY(rs_tv_items(h, v, &items));
     RS_TRY(rs_tv_list_new(h, RS_TV_GENERATOR, out));
+    if (!rs_tv_true(v)) return RS_OK;
+    RS_TRY(rs_tv_items(h, v, &items));
     for (size_t i = 0; i < items.list->n; i++) {
         rs_tv item;
         RS_TRY(rs_template_steps(h, 1));

@@ -39,6 +39,16 @@ static rs_status whole_body(rs_template_parser *p, const char *ends, rs_template
     return RS_OK;
 }
 
+// The same, and no break in it leaves a loop around it.
+static rs_status closed_body(rs_template_parser *p, const char *ends, rs_template_node **first)
+{
+    const unsigned loops = p->loops;
+    p->loops = 0;
+    RS_TRY(whole_body(p, ends, first));
+    p->loops = loops;
+    return RS_OK;
+}
+
 static rs_status read_for(rs_template_parser *p, rs_template_node *node)
 {
     RS_TRY(rs_template_target(p, false, &node->a));
@@ -80,7 +90,6 @@ static rs_status read_set(rs_template_parser *p, rs_template_node *node)
 
 static rs_status read_macro(rs_template_parser *p, rs_template_node *node)
 {
-    unsigned loops = p->loops;
     bool optional = false;
     RS_TRY(rs_template_expect_name(p, &node->value));
     RS_TRY(rs_template_expect_op(p, '('));
@@ -93,10 +102,7 @@ static rs_status read_macro(rs_template_parser *p, rs_template_node *node)
         optional = arg.value != NULL;
         RS_TRY(rs_template_node_push(p, node, arg));
     }
-    p->loops = 0;
-    RS_TRY(whole_body(p, " endmacro ", &node->body));
-    p->loops = loops;
-    return RS_OK;
+    return closed_body(p, " endmacro ", &node->body);
 }
 
 static rs_status read_with(rs_template_parser *p, rs_template_node *node)
@@ -128,7 +134,7 @@ static rs_status statement(rs_template_parser *p, rs_template_node **out)
     if (rs_tv_is(&tag->value, "set")) return node->kind = RS_NODE_SET, read_set(p, node);
     if (rs_tv_is(&tag->value, "macro")) return node->kind = RS_NODE_MACRO, read_macro(p, node);
     if (rs_tv_is(&tag->value, "with")) return node->kind = RS_NODE_WITH, read_with(p, node);
-    if (rs_tv_is(&tag->value, "generation")) return node->kind = RS_NODE_SCOPE, whole_body(p, " endgeneration ", &node->body);
+    if (rs_tv_is(&tag->value, "generation")) return node->kind = RS_NODE_SCOPE, closed_body(p, " endgeneration ", &node->body);
     if (rs_tv_is(&tag->value, "filter")) {
         node->kind = RS_NODE_FILTER_BLOCK;
         RS_TRY(rs_template_filters(p, NULL, true, &node->b));

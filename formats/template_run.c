@@ -68,6 +68,7 @@ static rs_status run_for(rs_template_run *r, const rs_template_node *node)
 {
     rs_template_scope *outside = r->scope, *turn;
     rs_tv over, items, chosen;
+    bool whole = false;
     RS_TRY(rs_template_eval(r, node->b, &over));
     RS_TRY(rs_tv_items(r->h, &over, &items));
     chosen = items;
@@ -83,10 +84,11 @@ static rs_status run_for(rs_template_run *r, const rs_template_node *node)
         RS_TRY(assign(r, node->a, chosen.list->item[i]));
         r->scope = outside;
         RS_TRY(inner(r, node->body, turn, NULL));
+        whole = whole || r->flow == RS_FLOW_ON;
         if (r->flow == RS_FLOW_CONTINUE) r->flow = RS_FLOW_ON;
     }
     r->flow = RS_FLOW_ON;
-    if (chosen.list->n > 0 || node->other == NULL) return RS_OK;
+    if (whole || node->other == NULL) return RS_OK; // Jinja takes the other branch unless a turn came to its end
     RS_TRY(rs_template_scope_new(r->h, outside, &turn));
     return inner(r, node->other, turn, NULL);
 }
@@ -151,6 +153,7 @@ static rs_status run_block(rs_template_run *r, const rs_template_node *node)
     RS_TRY(rs_template_scope_new(r->h, r->scope, &scope));
     if (node->kind == RS_NODE_SCOPE) return inner(r, node->body, scope, NULL);
     RS_TRY(inner(r, node->body, scope, &text));
+    if (r->flow != RS_FLOW_ON) return RS_OK; // a break in it leaves what it would have made
     RS_TRY(rs_template_eval_filters(r, node->b, text, &value));
     return node->kind == RS_NODE_SET_BLOCK ? assign(r, node->a, value) : rs_template_str(r->h, r->out, &value);
 }

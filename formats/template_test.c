@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Tests: what can stand behind "is".
+#include <math.h>
+
 #include "formats/template_call.h"
-#include "formats/template_text.h"
 
 static rs_status truth(rs_tv *out, bool b)
 {
@@ -33,35 +34,30 @@ static rs_status t_sequence(rs_template_heap *h, const rs_tv *v, const rs_tv *ar
     return (void)h, (void)arg, truth(out, kind_in(v, 1u << RS_TV_UNDEFINED | 1u << RS_TV_STR | 1u << RS_TV_MAP) || (v->kind == RS_TV_LIST && v->list->sort <= RS_TV_RANGE));
 }
 
-// Remainder as Python has it; false: the value is no number.
-static rs_status remains(rs_template_heap *h, const rs_tv *v, int64_t by, int64_t *out)
+// Whether a number divided by another leaves a remainder.
+static rs_status remains(rs_template_heap *h, const rs_tv *v, const rs_tv *by, bool *out)
 {
-    int64_t i;
-    if (!rs_tv_integer(v, &i)) return rs_template_fail(h, RS_E_IMPORT, "a %s is no integer that could be divided", rs_tv_type(v));
-    if (by == 0) return rs_template_fail(h, RS_E_IMPORT, "division by zero");
-    *out = by == -1 ? 0 : i % by;
+    int64_t i, k;
+    double x, y;
+    if (!rs_tv_number(v, &x) || !rs_tv_number(by, &y)) return rs_template_fail(h, RS_E_IMPORT, "a %s and a %s cannot be divided", rs_tv_type(v), rs_tv_type(by));
+    if (y == 0) return rs_template_fail(h, RS_E_IMPORT, "division by zero");
+    *out = rs_tv_integer(v, &i) && rs_tv_integer(by, &k) ? k != -1 && i % k != 0 : !(fmod(x, y) == 0);
     return RS_OK;
-}
-static rs_status t_odd(rs_template_heap *h, const rs_tv *v, const rs_tv *arg, rs_tv *out)
-{
-    int64_t r = 0;
-    (void)arg;
-    RS_TRY(remains(h, v, 2, &r));
-    return truth(out, r != 0);
-}
-static rs_status t_even(rs_template_heap *h, const rs_tv *v, const rs_tv *arg, rs_tv *out)
-{
-    int64_t r = 0;
-    (void)arg;
-    RS_TRY(remains(h, v, 2, &r));
-    return truth(out, r == 0);
 }
 static rs_status t_divisible(rs_template_heap *h, const rs_tv *v, const rs_tv *arg, rs_tv *out)
 {
-    int64_t r = 0, by;
-    RS_TRY(rs_template_want_int(h, &arg[0], 1, &by));
-    RS_TRY(remains(h, v, by, &r));
-    return truth(out, r == 0);
+    bool rest = false;
+    RS_TRY(remains(h, v, &arg[0], &rest));
+    return truth(out, !rest);
+}
+static rs_status t_even(rs_template_heap *h, const rs_tv *v, const rs_tv *arg, rs_tv *out) { return (void)arg, t_divisible(h, v, &RS_TV_INT_OF(2), out); }
+static rs_status t_odd(rs_template_heap *h, const rs_tv *v, const rs_tv *arg, rs_tv *out)
+{
+    bool rest = false;
+    double f;
+    (void)arg;
+    RS_TRY(remains(h, v, &RS_TV_INT_OF(2), &rest));
+    return truth(out, rest && rs_tv_number(v, &f) && f - 2 * floor(f / 2) == 1);
 }
 
 static rs_status t_in(rs_template_heap *h, const rs_tv *v, const rs_tv *arg, rs_tv *out)

@@ -387,9 +387,8 @@ rs_status rs_tv_slice(rs_template_heap *h, const rs_tv *object, const rs_tv boun
 {
     int64_t start, stop, step = 1, n = rs_tv_length(object);
     bool text = object->kind == RS_TV_STR, list = object->kind == RS_TV_LIST && object->list->sort <= RS_TV_RANGE;
-    *out = (rs_tv){.kind = RS_TV_UNDEFINED, .str = {"slice", 5}};
     if (object->kind == RS_TV_UNDEFINED) return rs_template_fail(h, RS_E_IMPORT, "\"%.*s\" is undefined", (int)(object->str.len < 100 ? object->str.len : 100), object->str.p);
-    if (!text && !list) return RS_OK;
+    if (!text && !list) return rs_template_fail(h, RS_E_IMPORT, "a %s cannot be sliced", rs_tv_type(object));
     if (bound[2].kind != RS_TV_NONE && !rs_tv_integer(&bound[2], &step)) return rs_template_fail(h, RS_E_IMPORT, "the step of a slice is a %s", rs_tv_type(&bound[2]));
     if (step == 0) return rs_template_fail(h, RS_E_IMPORT, "the step of a slice is 0");
     if (step > n) step = n + 1; // the same items, and no overflow

@@ -119,7 +119,7 @@ RS_MUST_CHECK rs_status rs_tv_in(rs_template_heap *h, const rs_tv *a, const rs_t
 int64_t rs_tv_length(const rs_tv *v);
 // The items of a text (characters), list or map (keys) as a list, which may be v's own; a generator is empty afterwards. E_IMPORT.
 RS_MUST_CHECK rs_status rs_tv_items(rs_template_heap *h, const rs_tv *v, rs_tv *out);
-// object[index] and object[start:stop:step] (none: left out); without such an item *out is undefined. E_IMPORT.
+// object[index], undefined without such an item; object[start:stop:step] (none: left out). E_IMPORT.
 RS_MUST_CHECK rs_status rs_tv_index(rs_template_heap *h, const rs_tv *object, const rs_tv *index, rs_tv *out);
 RS_MUST_CHECK rs_status rs_tv_slice(rs_template_heap *h, const rs_tv *object, const rs_tv bound[3], rs_tv *out);
 
