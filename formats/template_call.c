@@ -43,7 +43,7 @@ rs_status rs_template_want_int(rs_template_heap *h, const rs_tv *v, int64_t othe
 {
     *out = otherwise;
     if (rs_tv_absent(v)) return RS_OK;
-    return rs_tv_integer(v, out) ? RS_OK : rs_template_fail(h, RS_E_IMPORT, "an argument is a %s, not an integer", rs_tv_type(v));
+    return rs_tv_integer(v, out) ? RS_OK : rs_template_fail(h, RS_E_IMPORT, "an argument is a %s, not a whole number", rs_tv_type(v));
 }
 
 rs_status rs_template_pairs(rs_template_heap *h, const rs_tv *map, rs_tv_sort sort, rs_tv *out)

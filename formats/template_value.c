@@ -193,7 +193,7 @@ bool rs_tv_number(const rs_tv *v, double *f)
 
 const char *rs_tv_type(const rs_tv *v)
 {
-    static const char *const names[] = {"undefined value", "none", "truth value", "integer", "float", "text", "list", "map", "namespace", "loop", "function"};
+    static const char *const names[] = {"missing value", "none", "truth value", "whole number", "float", "text", "list", "map", "namespace", "loop", "function"};
     static const char *const lists[] = {"list", "tuple", "range", "view", "generator"};
     return v->kind == RS_TV_LIST ? lists[v->list->sort] : names[v->kind];
 }
