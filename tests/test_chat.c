@@ -105,7 +105,7 @@ static rs_mapped *mapped(const char *name)
     rs_head head = rs_import_head(&m);
     rs_prov prov = {.tool = "rs-import", .ver = "0", .commit = "test", .argv = argv, .argc = 1, .params = rs_import_params(&m, a)};
     bool ok = rs_out_open(&out, to, NULL, 0, &e) == RS_OK && rs_writer_open(&w, out, &head, &e) == RS_OK && rs_writer_prov(w, &prov, &e) == RS_OK && rs_import_write(&m, w, 1, NULL, NULL, &e) == RS_OK &&
-              rs_writer_finish(w, &e) == RS_OK && rs_out_commit(out, &e) == RS_OK;
+              rs_writer_finish(w, &e) == RS_OK;
     rs_writer_free(w);
     rs_out_close(out);
     rs_arena_free(a);
