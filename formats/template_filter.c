@@ -17,7 +17,7 @@ static rs_status f_trim(rs_template_heap *h, const rs_tv *v, const rs_tv *arg, r
     rs_tv text, set = arg[0].kind == RS_TV_NONE ? (rs_tv){.kind = RS_TV_UNDEFINED} : arg[0];
     RS_TRY(rs_template_to_str(h, v, &text));
     if (!rs_tv_absent(&set)) RS_TRY(rs_template_want_text(h, &set, "what is trimmed"));
-    RS_TRY(rs_template_steps(h, text.str.len / 64 + 1));
+    RS_TRY(rs_template_steps(h, (text.str.len / 16 + 1) * (rs_tv_absent(&set) ? 1 : set.str.len / 16 + 1)));
     *out = rs_template_strip(text, set, 3);
     return RS_OK;
 }

@@ -248,8 +248,10 @@ static rs_status read_tag(lexer *l, bool block)
 
 // ---- tags
 
+// As in Jinja, one that starts at the end of the template is none; so with raw blocks.
 static rs_status skip_comment(lexer *l)
 {
+    if (l->at == l->len) return RS_OK;
     for (size_t i = l->at; i < l->len; i++)
         if (tag_end(l, i, '#', '}', true, true)) return RS_OK;
     return rs_template_fail(l->h, RS_E_IMPORT, "a comment does not end");
@@ -273,6 +275,7 @@ static rs_status read_raw(lexer *l)
 {
     char sign;
     size_t from = l->at, end;
+    if (from == l->len) return RS_OK;
     for (size_t i = from; i < l->len; i++) {
         bool start = l->line_start;
         if (!tag_word(l, i, "endraw", &sign, &end)) continue;

@@ -13,7 +13,7 @@ static rs_status strip(rs_template_heap *h, const rs_tv *self, const rs_tv *arg,
 {
     rs_tv set = arg[0].kind == RS_TV_NONE ? (rs_tv){.kind = RS_TV_UNDEFINED} : arg[0];
     if (!rs_tv_absent(&set)) RS_TRY(rs_template_want_text(h, &set, "what is stripped"));
-    RS_TRY(rs_template_steps(h, self->str.len / 64 + 1));
+    RS_TRY(rs_template_steps(h, (self->str.len / 16 + 1) * (rs_tv_absent(&set) ? 1 : set.str.len / 16 + 1)));
     *out = rs_template_strip(*self, set, sides);
     return RS_OK;
 }

@@ -44,6 +44,7 @@ static void white_space(void)
     gives("  {%+ if true %}\ny{% endif +%}\nz", "  y\nz");
     gives("a  {# note #}\nb\n  {#- note -#}  c", "a  bc");
     gives(" {{- 1 -}} \n {{ 2 }} \n{{ 3 }}", "12 \n3");
+    gives("a {#", "a ");
     gives("{% raw %} {{ x }} {%- endraw %}", " {{ x }}");
     gives("{{ '}}' }}{{ '%}' }}{{ {'a': {'b': 1}}['a']['b'] }}", "}}%}1");
 }
@@ -98,7 +99,7 @@ static void errors(void)
     refused("{{ 1", RS_E_IMPORT, "the end of the template");
     refused("{{ 'a }}", RS_E_IMPORT, "a text in quotes does not end");
     refused("{# a", RS_E_IMPORT, "comment does not end");
-    refused("{% raw %}", RS_E_IMPORT, "raw block does not end");
+    refused("{% raw %}{% endraw ", RS_E_IMPORT, "raw block does not end");
     refused("{{ (1] }}", RS_E_IMPORT, "unexpected \"]\"");
     refused("{{ 1 $ 2 }}", RS_E_IMPORT, "unexpected \"$\"");
     refused("{% endif %}", RS_E_IMPORT, "tag \"endif\" is unknown here");
@@ -140,6 +141,7 @@ static void bounds(void)
     refused("{% set ns = namespace(x=[]) %}{% for i in range(999) %}{% set ns.x = [ns.x] %}{% endfor %}", RS_E_LIMIT, "nested");
     refused("{{ 'a' * 999999999999 }}", RS_E_LIMIT, "");
     refused("{{ range(999999999) }}", RS_E_LIMIT, "range");
+    refused("{% set s = 'ab' * 1000000 %}{{ s.strip(s) }}", RS_E_LIMIT, "steps");
     refused("{{ ('a' * 100000).split('') }}", RS_E_IMPORT, "split at an empty");
     refused("{{ ['upper']|map('map', 'map', 'map')|list|string }}", RS_E_IMPORT, "");
     too_much("{{ ", "(", 1000, "1 }}");
