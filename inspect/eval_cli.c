@@ -21,6 +21,8 @@ static const char usage_text[] =
     "  --scores FILE      also the score of every choice, as JSON lines\n"
     "  --prompt TEXT      text to continue; special tokens in it are recognised\n"
     "  --prompt-file FILE the same from a file\n"
+    "  --chat             the text is what a user says: put it into the model's chat template, and answer it\n"
+    "  --system TEXT      what the template says before it (with --chat)\n"
     "  -n, --tokens N     at most N new tokens (default 128); an end token of the model ends the text before\n"
     "  --ignore-eos       no token ends the text\n"
     "  --temperature T    draw tokens at this temperature (default 0: always the likeliest)\n"
@@ -43,13 +45,14 @@ static const char usage_text[] =
     "Exit status: 0, or the class of the error (2 usage, 10-24 bad input, 30-32 system); 22 when the result is not a number.\n";
 
 enum { OPT_TEXT = 1, OPT_CTX, OPT_WINDOWS, OPT_BOS, OPT_AGAINST, OPT_REFERENCE, OPT_TASKS, OPT_LIMIT, OPT_DELIMITER, OPT_SCORES, OPT_INTEGER,
-       OPT_PROMPT, OPT_PROMPT_FILE, OPT_TOKENS, OPT_IGNORE_EOS, OPT_TEMPERATURE, OPT_TOP_P, OPT_SEED, OPT_BENCH, OPT_PREFILL, OPT_ROUNDS };
+       OPT_PROMPT, OPT_PROMPT_FILE, OPT_TOKENS, OPT_IGNORE_EOS, OPT_TEMPERATURE, OPT_TOP_P, OPT_SEED, OPT_CHAT, OPT_SYSTEM, OPT_BENCH, OPT_PREFILL, OPT_ROUNDS };
 
 static const rs_option option_list[] = {
     {"text", 0, true, OPT_TEXT}, {"ctx", 0, true, OPT_CTX}, {"windows", 0, true, OPT_WINDOWS}, {"bos", 0, false, OPT_BOS}, {"against", 0, true, OPT_AGAINST}, {"reference", 0, false, OPT_REFERENCE},
     {"tasks", 0, true, OPT_TASKS}, {"limit", 0, true, OPT_LIMIT}, {"delimiter", 0, true, OPT_DELIMITER}, {"scores", 0, true, OPT_SCORES},
     {"integer", 0, false, OPT_INTEGER}, {"prompt", 0, true, OPT_PROMPT}, {"prompt-file", 0, true, OPT_PROMPT_FILE}, {"tokens", 'n', true, OPT_TOKENS}, {"ignore-eos", 0, false, OPT_IGNORE_EOS},
     {"temperature", 0, true, OPT_TEMPERATURE}, {"top-p", 0, true, OPT_TOP_P}, {"seed", 0, true, OPT_SEED},
+    {"chat", 0, false, OPT_CHAT}, {"system", 0, true, OPT_SYSTEM},
     {"bench", 0, false, OPT_BENCH}, {"prefill", 0, true, OPT_PREFILL}, {"rounds", 0, true, OPT_ROUNDS},
 };
 
@@ -66,6 +69,8 @@ static rs_status parse_prompt(struct parsed *p, int id, const char *value, rs_er
     p->sampling = true;
     switch (id) {
     case OPT_IGNORE_EOS: o->ignore_eos = true; return RS_OK;
+    case OPT_CHAT: o->chat = true; return RS_OK;
+    case OPT_SYSTEM: o->system = value; return RS_OK;
     case OPT_TEMPERATURE: return rs_cli_real("--temperature", value, 0, 1e6, &o->sampling.temperature, e);
     case OPT_TOP_P: return rs_cli_real("--top-p", value, 1e-9, 1, &o->sampling.top_p, e);
     default:
@@ -90,7 +95,7 @@ static rs_status parse(void *context, int id, const char *value, rs_error *e)
     case OPT_PROMPT: o->prompt = value; return RS_OK;
     case OPT_PROMPT_FILE: o->prompt_file = value; return RS_OK;
     case OPT_TOKENS: p->number = true; return rs_cli_int("--tokens", value, 1, 1 << 24, &o->tokens, e);
-    case OPT_IGNORE_EOS: case OPT_TEMPERATURE: case OPT_TOP_P: case OPT_SEED: return parse_prompt(p, id, value, e);
+    case OPT_CHAT: case OPT_SYSTEM: case OPT_IGNORE_EOS: case OPT_TEMPERATURE: case OPT_TOP_P: case OPT_SEED: return parse_prompt(p, id, value, e);
     case OPT_BENCH: o->bench = true; return RS_OK;
     case OPT_PREFILL: p->measuring = true; return rs_cli_int("--prefill", value, 1, 1 << 24, &o->prefill, e);
     case OPT_ROUNDS: p->measuring = true; return rs_cli_int("--rounds", value, 1, 1000, &o->rounds, e);
@@ -115,7 +120,9 @@ static rs_status check(const struct parsed *p, rs_error *e)
     if (modes > 1) return rs_fail(e, RS_USAGE, "--text, --tasks, --prompt, --prompt-file and --bench exclude each other");
     if (o->text == NULL && (o->windows != 0 || o->against != NULL)) return rs_fail(e, RS_USAGE, "--windows and --against go with --text");
     if (o->tasks == NULL && (o->limit != 0 || o->delimiter != NULL || o->scores != NULL)) return rs_fail(e, RS_USAGE, "--limit, --delimiter and --scores go with --tasks");
-    if (!prompt && p->sampling) return rs_fail(e, RS_USAGE, "--ignore-eos, --temperature, --top-p and --seed go with --prompt");
+    if (!prompt && p->sampling) return rs_fail(e, RS_USAGE, "--chat, --system, --ignore-eos, --temperature, --top-p and --seed go with --prompt");
+    if (o->system != NULL && !o->chat) return rs_fail(e, RS_USAGE, "--system goes with --chat");
+    if (o->chat && o->bos) return rs_fail(e, RS_USAGE, "--bos does not go with --chat: the template says how a text begins");
     if (!prompt && !o->bench && p->number) return rs_fail(e, RS_USAGE, "--tokens goes with --prompt and --bench");
     if (!o->bench && p->measuring) return rs_fail(e, RS_USAGE, "--prefill and --rounds go with --bench");
     return rs_cli_one_stdin(5, (const char *const[]){o->model, o->text, o->tasks, o->against, o->prompt_file}, e);

@@ -9,10 +9,10 @@
 // What was asked for, one of --text, --tasks, --prompt, --prompt-file and --bench; texts are those of argv, NULL where not given.
 typedef struct rs_eval_cli {
     rs_cli cli;
-    const char *model, *text, *against, *tasks, *delimiter, *scores, *prompt, *prompt_file;
+    const char *model, *text, *against, *tasks, *delimiter, *scores, *prompt, *prompt_file, *system;
     int64_t ctx, windows, limit, tokens, prefill, rounds; // windows, limit: 0 = all
     rs_sampler_options sampling;
-    bool bench, bos, reference, integer, ignore_eos;
+    bool bench, chat, bos, reference, integer, ignore_eos;
 } rs_eval_cli;
 
 // Walks argv; --help and --version end the process (rs_cli_parse). RS_USAGE.

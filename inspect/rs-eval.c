@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "formats/text.h"
 #include "formats/utf8.h"
@@ -181,23 +182,45 @@ static rs_status print_answer(const rs_eval_cli *o, struct answer *a, const rs_p
     return print_json(rs_prompt_report_json(r, a->text, a->len), e);
 }
 
+// What goes into the model: the prompt, or a conversation of it that waits for an answer. *text: malloc.
+static rs_status prompt_text(const rs_eval_cli *o, const rs_mapped *m, const char **file, char **text, size_t *len, rs_error *e)
+{
+    if (o->prompt_file != NULL) {
+        *file = o->prompt_file;
+        RS_TRY(rs_cli_slurp(o->prompt_file, RS_TEXT_MAX, text, len, e));
+        *file = o->model;
+    } else {
+        *text = strdup(o->prompt);
+        *len = strlen(o->prompt);
+    }
+    if (*text == NULL) return rs_fail(e, RS_E_NOMEM, "prompt");
+    if (!o->chat) return RS_OK;
+    if (strlen(*text) != *len) return rs_fail(e, RS_E_IMPORT, "a message with a NUL byte");
+    const rs_chat_message all[] = {{"system", o->system}, {"user", *text}};
+    rs_chat_files files = {0};
+    char *rendered = NULL;
+    rs_status s = rs_text_chat(m, &files, e);
+    if (s == RS_OK) s = rs_chat_render(&files, o->system != NULL ? all : all + 1, o->system != NULL ? 2 : 1, true, (int64_t)time(NULL), &rendered, len, e);
+    rs_chat_files_clear(&files);
+    free(*text);
+    *text = rendered;
+    return s;
+}
+
 static rs_status answer(const rs_eval_cli *o, const rs_mapped *m, rs_network *n, const char **file, rs_error *e)
 {
-    const rs_config *c = rs_network_config(n);
     struct answer a = {.json = o->cli.json};
-    const rs_prompt_options options = {.tokens = (size_t)o->tokens, .sampling = o->sampling, .bos = o->bos, .bos_id = (int32_t)c->bos, .stop = &c->eos,
-                                       .n_stop = !o->ignore_eos && c->eos >= 0, .by = o->reference ? rs_int_reference() : NULL, .piece = on_piece, .context = &a};
+    rs_stops stops = {.n = 0};
     rs_prompt_result r;
     rs_tokenizer *t = NULL;
     char *text = NULL;
-    size_t len = o->prompt != NULL ? strlen(o->prompt) : 0;
+    size_t len = 0;
     rs_status s = rs_text_tokenizer(m, &t, e);
-    if (s == RS_OK && o->prompt_file != NULL) {
-        *file = o->prompt_file;
-        s = rs_cli_slurp(o->prompt_file, RS_TEXT_MAX, &text, &len, e);
-        if (s == RS_OK) *file = o->model;
-    }
-    if (s == RS_OK) s = rs_prompt_continue(n, t, text != NULL ? text : o->prompt, len, &options, &r, e);
+    if (s == RS_OK && !o->ignore_eos) s = rs_text_stops(m, rs_network_config(n), t, &stops, e);
+    if (s == RS_OK) s = prompt_text(o, m, file, &text, &len, e);
+    const rs_prompt_options options = {.tokens = (size_t)o->tokens, .sampling = o->sampling, .bos = o->bos, .bos_id = (int32_t)rs_network_config(n)->bos, .stop = stops.id, .n_stop = stops.n,
+                                       .by = o->reference ? rs_int_reference() : NULL, .piece = on_piece, .context = &a};
+    if (s == RS_OK) s = rs_prompt_continue(n, t, text, len, &options, &r, e);
     if (s == RS_OK) s = rs_mapped_check(m, e);
     if (s == RS_OK) s = print_answer(o, &a, &r, e);
     rs_tokenizer_free(t);
