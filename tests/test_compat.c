@@ -92,6 +92,18 @@ static void plans(void)
         network(recipes[i].rules, &o, &recipes[i].want);
         rs_recipe_free(r);
     }
+    // "mse" in a rule is the peer's search
+    const char *clip = "{\"rules\": [{\"role\": \"k\", \"clip\": \"mse\"}]}";
+    const rs_config names_of = {.L = 1};
+    rs_tensor q, k;
+    rs_scheme_matrix_at(&names_of, 0, &q);
+    rs_scheme_matrix_at(&names_of, 1, &k);
+    if (!CHECKF(rs_recipe_parse(&r, clip, strlen(clip), &e) == RS_OK, "%s", e.text)) return;
+    for (size_t i = 0; i < 3; i++) {
+        const rs_scheme base = {.w_bits = 4, .clip_steps = 1, .peer = all[i]};
+        CHECK(rs_recipe_scheme(r, &base, &k).clip_steps == (all[i] == RS_PEER_COMPRESSED ? 20 : 80) && rs_recipe_scheme(r, &base, &q).clip_steps == 1);
+    }
+    rs_recipe_free(r);
 }
 
 // ---- weights
