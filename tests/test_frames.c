@@ -25,7 +25,7 @@ static rs_head full_head(rs_except *x)
     rs_head h = stream_head();
     h.layers = 4;
     h.align = 4096;
-    h.plan.a = (rs_act){4, false, 0.9, 128};
+    h.plan.a = (rs_act){4, false, 0.9, 128, RS_SPAN_ZERO};
     h.plan.kv = (rs_act){8, true, 1.0, 0, RS_SPAN_HALF};
     h.plan.r3 = (rs_online){true, 64, 64, 1, 5, RS_BUILD_SYLVESTER};
     h.plan.r4 = (rs_online){true, 1536, 192, 12, UINT64_MAX, RS_BUILD_PALEY1};
@@ -33,7 +33,7 @@ static rs_head full_head(rs_except *x)
     h.plan.rank = 32;
     x[0] = (rs_except){.layer = -1, .role = RS_ROLE_DOWN, .act = {8, false, 0.9, 128, RS_SPAN_FREE}};
     x[1] = (rs_except){.layer = -1, .role = RS_ROLE_HEAD, .act = {6, true, 1.0, 0, RS_SPAN_HALF}};
-    x[2] = (rs_except){.layer = 3, .role = RS_ROLE_Q, .act = {4, false, 0.9, 128}};
+    x[2] = (rs_except){.layer = 3, .role = RS_ROLE_Q, .act = {4, false, 0.9, 128, RS_SPAN_ZERO}};
     x[3] = (rs_except){.layer = 7, .role = RS_ROLE_RESID, .rank = 0};
     h.plan.except = x;
     h.plan.n_except = 4;
