@@ -42,7 +42,7 @@ static rs_status hold(rs_calibration *c, uint64_t mem, rs_error *e)
     c->held = c->samples;
     if (mem == 0 || mem / one > c->samples) return RS_OK;
     if (mem < one)
-        return rs_fail(e, RS_USAGE, "--mem: %llu KiB do not hold the stream of one sequence of %zu tokens: %llu KiB", (unsigned long long)(mem >> 10), c->ctx, (unsigned long long)((one + 1023) >> 10));
+        return rs_fail(e, RS_USAGE, "--mem: %llu bytes do not hold the stream of one sequence of %zu tokens, %llu bytes", (unsigned long long)mem, c->ctx, (unsigned long long)one);
     c->held = (size_t)(mem / one) - 1;
     return rs_spool_file(&c->fd, e);
 }
