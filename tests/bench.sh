@@ -174,7 +174,7 @@ part_gptq() { # one global rotation in both; the reference collects the Hessians
         i=$((i + 1))
     done
     ours=$(awk -v t=$((t1 - t0)) 'BEGIN { printf "%.1f", t / 1e9 }')
-    row "GPTQ of the model, seconds: respin_ref.py / ours" "${theirs[0]} / $ours = $(ratio "${theirs[0]}" "$ours")" ">= 1"
+    row "GPTQ of the model, seconds: respin_ref.py / ours" "${theirs[0]} / $ours = $(ratio "${theirs[0]}" "$ours")" ">= 3"
     rs-pack -q --gptq --text "$calib" --samples 16 --ctx 512 --skip 200000 --rest keep "$dir/global-fused.rsq" -o "$dir/gptq-16.rsq"
     row "  W4A16KV16 with the Hessians in order (the default)" "$(perplexity "$dir/gptq-16.rsq" --windows "$windows")" "for comparison"
     rs-pack -q --rest keep "$dir/global-fused.rsq" -o "$dir/gptq-16.rsq"
