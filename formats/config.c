@@ -135,3 +135,38 @@ rs_status rs_config_parse(rs_config *c, const void *json, size_t len, rs_error *
     json_decref(root);
     return s;
 }
+
+// ---- tokens that end a text
+
+rs_status rs_stops_add(rs_stops *s, int64_t id, rs_error *e)
+{
+    const size_t most = sizeof s->id / sizeof *s->id;
+    for (size_t i = 0; i < s->n; i++)
+        if (s->id[i] == id) return RS_OK;
+    if (s->n == most) return rs_fail(e, RS_E_LIMIT, "more than %zu tokens end a text", most);
+    s->id[s->n++] = id;
+    return RS_OK;
+}
+
+static rs_status add_stops(rs_stops *s, const json_t *o, const char *name, uint64_t V, rs_error *e)
+{
+    if (!json_is_object(o)) return rs_fail(e, RS_E_IMPORT, "%s: not an object", name);
+    const json_t *v = json_object_get(o, "eos_token_id");
+    if (v == NULL || json_is_null(v)) return RS_OK;
+    for (size_t i = 0; i < (json_is_array(v) ? json_array_size(v) : 1); i++) {
+        const json_t *id = json_is_array(v) ? json_array_get(v, i) : v;
+        if (!json_is_integer(id) || json_integer_value(id) < 0 || (uint64_t)json_integer_value(id) >= V)
+            return rs_fail(e, RS_E_IMPORT, "%s: field \"eos_token_id\" is no token of a vocabulary of %llu", name, (unsigned long long)V);
+        RS_TRY(rs_stops_add(s, json_integer_value(id), e));
+    }
+    return RS_OK;
+}
+
+rs_status rs_config_stops(rs_stops *s, const void *json, size_t len, const char *name, uint64_t V, rs_error *e)
+{
+    json_t *root;
+    RS_TRY(rs_json_parse(&root, json, len, name, e));
+    rs_status status = add_stops(s, root, name, V, e);
+    json_decref(root);
+    return status;
+}

@@ -21,7 +21,17 @@ typedef struct rs_config {
     int64_t bos, eos;     // -1: none (of several eos the first)
 } rs_config;
 
+// Tokens that end a text, each once.
+typedef struct rs_stops {
+    int64_t id[16];
+    size_t n;
+} rs_stops;
+
 // Reads and checks config.json. E_IMPORT: cut, missing field, wrong type or range, unknown architecture (the text lists the supported ones).
 RS_MUST_CHECK rs_status rs_config_parse(rs_config *c, const void *json, size_t len, rs_error *e);
+// Adds the eos_token_id (a number or a list) of config.json or generation_config.json, which `name` names in messages; absent or null adds nothing. V: size of the vocabulary. E_IMPORT, E_LIMIT.
+RS_MUST_CHECK rs_status rs_config_stops(rs_stops *s, const void *json, size_t len, const char *name, uint64_t V, rs_error *e);
+// Adds one token. E_LIMIT: the set is full.
+RS_MUST_CHECK rs_status rs_stops_add(rs_stops *s, int64_t id, rs_error *e);
 
 #endif

@@ -19,8 +19,12 @@ uint32_t rs_plan_incompat(const rs_plan *plan)
     if (plan->r3.on || plan->r4.on) bits |= RS_INCOMPAT_ONLINE;
     if (plan->resid != RS_RESID_NONE) bits |= RS_INCOMPAT_RESID;
     if (plan->a.bits != 16 || plan->kv.bits != 16) bits |= RS_INCOMPAT_ACT;
+    if (plan->a.range != RS_SPAN_ZERO || plan->kv.range != RS_SPAN_ZERO || plan->v_range != RS_SPAN_ZERO) bits |= RS_INCOMPAT_RANGE;
     for (size_t i = 0; i < plan->n_except; i++)
-        if (plan->except[i].role != RS_ROLE_RESID && plan->except[i].act.bits != 16) bits |= RS_INCOMPAT_ACT;
+        if (plan->except[i].role != RS_ROLE_RESID) {
+            if (plan->except[i].act.bits != 16) bits |= RS_INCOMPAT_ACT;
+            if (plan->except[i].act.range != RS_SPAN_ZERO) bits |= RS_INCOMPAT_RANGE;
+        }
     return bits;
 }
 

@@ -13,6 +13,7 @@ typedef enum rs_build { RS_BUILD_SYLVESTER, RS_BUILD_PALEY1, RS_BUILD_PALEY2 } r
 #define RS_INCOMPAT_ONLINE 1u // r3 or r4
 #define RS_INCOMPAT_RESID 2u
 #define RS_INCOMPAT_ACT 4u    // quantised activations or KV
+#define RS_INCOMPAT_RANGE 8u  // a range other than RS_SPAN_ZERO
 
 // An online Hadamard: n = size, block divides n, block = k * 2^m; ksum = XXH3-64 of the k x k signs as bytes 01 and FF, row by row.
 typedef struct rs_online {
@@ -21,12 +22,16 @@ typedef struct rs_online {
     rs_build build;
 } rs_online;
 
+// What codes span: a range that holds 0 (symmetric: its end is the last code); the range of the values alone (asymmetric only); an end half a step behind the last code (symmetric only).
+typedef enum rs_span { RS_SPAN_ZERO, RS_SPAN_FREE, RS_SPAN_HALF } rs_span;
+
 // How a row of activations (or of K, V) is quantised: bits 16 = not at all; sym; clip in (0, 1]; group 0 = one scale per token (per token and head for KV).
 typedef struct rs_act {
     unsigned bits;
     bool sym;
     double clip;
     uint64_t group;
+    rs_span range;
 } rs_act;
 
 // One exception of the plan: a role of a layer (-1 = all) with other activation settings, or role resid with the rank of junction layer.
@@ -38,7 +43,8 @@ typedef struct rs_except {
 } rs_except;
 
 typedef struct rs_plan {
-    rs_act a, kv;
+    rs_act a, kv;       // kv.range is that of K
+    rs_span v_range;
     rs_online r3, r4;
     rs_resid resid;
     uint64_t rank;      // even; 0 unless lowrank

@@ -13,7 +13,8 @@
 // ---- HEAD and its plan
 
 static const char *const kind_names[] = {"weights", "rotations", NULL}, *const resid_names[] = {"none", "lowrank", "dense", NULL},
-                  *const build_names[] = {"sylvester", "paley1", "paley2", NULL}, *const hadamard_name[] = {"hadamard", NULL};
+                  *const build_names[] = {"sylvester", "paley1", "paley2", NULL}, *const hadamard_name[] = {"hadamard", NULL},
+                  *const range_names[] = {[RS_SPAN_ZERO] = "zero", [RS_SPAN_FREE] = "free", [RS_SPAN_HALF] = "half", NULL};
 
 static rs_value *put_hadamard(rs_arena *a, const rs_field *f, const void *at, const void *record)
 {
@@ -69,7 +70,7 @@ TABLE(online, online_rows, rs_online, .unknown_key = RS_E_VERSION, .check = chec
 // An entry of except as it stands in the map: only keys that differ.
 typedef struct except_row {
     rs_except x;
-    bool bits, clip, group, sym, rank;
+    bool bits, clip, group, range, sym, rank;
 } except_row;
 #define HAS(type, name, expression)         \
     static bool name(const void *record)    \
@@ -80,6 +81,7 @@ typedef struct except_row {
 HAS(except_row, has_bits, r->bits)
 HAS(except_row, has_clip, r->clip)
 HAS(except_row, has_group, r->group)
+HAS(except_row, has_range, r->range)
 HAS(except_row, has_sym, r->sym)
 HAS(except_row, has_rank, r->rank)
 
@@ -90,11 +92,12 @@ static rs_status check_except_row(const rs_frames_how *how, const rs_value *map,
     r->bits = rs_map_get(map, "a_bits") != NULL;
     r->clip = rs_map_get(map, "a_clip") != NULL;
     r->group = rs_map_get(map, "a_group") != NULL;
+    r->range = rs_map_get(map, "a_range") != NULL;
     r->sym = rs_map_get(map, "a_sym") != NULL;
     r->rank = rs_map_get(map, "rank") != NULL;
     bool resid = r->x.role == RS_ROLE_RESID;
     if (!resid && r->x.role != RS_ROLE_HEAD && (r->x.role < RS_ROLE_Q || r->x.role > RS_ROLE_DOWN)) return rs_fail(e, RS_E_META, "except: role %s has no settings", rs_role_name(r->x.role));
-    if (resid != r->rank || (resid && (r->bits || r->clip || r->group || r->sym))) return rs_fail(e, RS_E_META, "except: rank belongs to role resid, the other settings to the others");
+    if (resid != r->rank || (resid && (r->bits || r->clip || r->group || r->range || r->sym))) return rs_fail(e, RS_E_META, "except: rank belongs to role resid, the other settings to the others");
     if (r->x.role == RS_ROLE_HEAD ? r->x.layer != -1 : resid && r->x.layer < 0) return rs_fail(e, RS_E_META, "except: layer %" PRId64 " of role %s", r->x.layer, rs_role_name(r->x.role));
     return RS_OK;
 }
@@ -103,12 +106,19 @@ static const rs_field except_rows[] = {
     {"a_bits", &rs_codec_bits, RS_PLACE(except_row, x.act.bits), .has = has_bits},
     {"a_clip", &rs_codec_ratio, RS_PLACE(except_row, x.act.clip), .has = has_clip},
     {"a_group", &rs_codec_uint, RS_PLACE(except_row, x.act.group), .lo = 0, .hi = RS_MAX_DIM, .has = has_group},
+    {"a_range", &rs_codec_enum, RS_PLACE(except_row, x.act.range), .names = range_names, .unknown = RS_E_VERSION, .has = has_range},
     {"a_sym", &rs_codec_bool, RS_PLACE(except_row, x.act.sym), .has = has_sym},
     {"layer", &rs_codec_index, RS_PLACE(except_row, x.layer), .lo = 0, .hi = INT64_MAX},
     {"rank", &rs_codec_rank, RS_PLACE(except_row, x.rank), .lo = 0, .hi = RS_MAX_DIM, .has = has_rank},
     {"role", &rs_codec_role, RS_PLACE(except_row, x.role)},
 };
 TABLE(except, except_rows, except_row, .unknown_key = RS_E_VERSION, .check = check_except_row);
+
+// A free range is one of asymmetric codes, the half step one of symmetric ones.
+static rs_status check_range(const char *what, rs_span range, bool sym, rs_error *e)
+{
+    return range == (sym ? RS_SPAN_FREE : RS_SPAN_HALF) ? rs_fail(e, RS_E_TENSOR, "%s: range %s of %s codes", what, range_names[range], sym ? "symmetric" : "asymmetric") : RS_OK;
+}
 
 // Completes an entry from the plan and judges it against the plan and the entry before.
 static rs_status check_except(const rs_plan *p, const except_row *r, rs_except *x, const rs_except *before, rs_error *e)
@@ -121,13 +131,15 @@ static rs_status check_except(const rs_plan *p, const except_row *r, rs_except *
         if (p->resid == RS_RESID_LOWRANK && x->rank == p->rank) return rs_fail(e, RS_E_META, "except: junction %" PRId64 " repeats the plan's rank", x->layer);
         return RS_OK;
     }
-    if ((r->bits && x->act.bits == p->a.bits) || (r->clip && x->act.clip == p->a.clip) || (r->group && x->act.group == p->a.group) || (r->sym && x->act.sym == p->a.sym))
+    if ((r->bits && x->act.bits == p->a.bits) || (r->clip && x->act.clip == p->a.clip) || (r->group && x->act.group == p->a.group) || (r->range && x->act.range == p->a.range) ||
+        (r->sym && x->act.sym == p->a.sym))
         return rs_fail(e, RS_E_META, "except: layer %" PRId64 " role %s repeats a value of the plan", x->layer, rs_role_name(x->role));
     if (!r->bits) x->act.bits = p->a.bits;
     if (!r->clip) x->act.clip = p->a.clip;
     if (!r->group) x->act.group = p->a.group;
+    if (!r->range) x->act.range = p->a.range;
     if (!r->sym) x->act.sym = p->a.sym;
-    return RS_OK;
+    return check_range("except: a_range", x->act.range, x->act.sym, e);
 }
 
 // The rows as read become the list of the plan when all keys of the plan are there (check_plan).
@@ -145,7 +157,7 @@ static rs_value *put_except(rs_arena *a, const rs_field *f, const void *at, cons
         const rs_except *x = &p->except[i];
         bool act = x->role != RS_ROLE_RESID;
         except_row r = {.x = *x, .bits = act && x->act.bits != p->a.bits, .clip = act && x->act.clip != p->a.clip, .group = act && x->act.group != p->a.group,
-                        .sym = act && x->act.sym != p->a.sym, .rank = !act};
+                        .range = act && x->act.range != p->a.range, .sym = act && x->act.sym != p->a.sym, .rank = !act};
         if (!rs_array_push(a, list, rs_codec_put(a, f->sub, &r))) return NULL;
     }
     return list;
@@ -155,12 +167,17 @@ static const rs_codec except_ = {get_except, put_except};
 
 static rs_status check_plan(const rs_frames_how *how, const rs_value *map, void *record, rs_error *e)
 {
-    (void)map;
+    static const char *const ranges[] = {"a_range", "k_range", "v_range"};
     rs_plan *p = record;
+    const rs_span range[] = {p->a.range, p->kv.range, p->v_range};
     const except_row *rows = (const void *)p->except;
     rs_except *list = rs_arena_alloc(how->arena, (p->n_except + 1) * sizeof *list);
     if (list == NULL) return rs_fail(e, RS_E_NOMEM, "plan");
     if (p->rank != 0 && p->resid != RS_RESID_LOWRANK) return rs_fail(e, RS_E_TENSOR, "plan: rank %" PRIu64 " with resid %s", p->rank, resid_names[p->resid]);
+    for (int i = 0; i < 3; i++) {
+        if (range[i] == RS_SPAN_ZERO && rs_map_get(map, ranges[i]) != NULL) return rs_fail(e, RS_E_META, "plan: %s says what holds without it", ranges[i]);
+        RS_TRY(check_range(ranges[i], range[i], i == 0 ? p->a.sym : p->kv.sym, e));
+    }
     for (size_t i = 0; i < p->n_except; i++) RS_TRY(check_except(p, &rows[i], &list[i], i > 0 ? &list[i - 1] : NULL, e));
     p->except = list;
     return RS_OK;
@@ -168,13 +185,18 @@ static rs_status check_plan(const rs_frames_how *how, const rs_value *map, void 
 
 HAS(rs_plan, has_r3, r->r3.on)
 HAS(rs_plan, has_r4, r->r4.on)
+HAS(rs_plan, has_a_range, r->a.range != RS_SPAN_ZERO)
+HAS(rs_plan, has_k_range, r->kv.range != RS_SPAN_ZERO)
+HAS(rs_plan, has_v_range, r->v_range != RS_SPAN_ZERO)
 
 static const rs_field plan_rows[] = {
     {"a_bits", &rs_codec_bits, RS_PLACE(rs_plan, a.bits)},
     {"a_clip", &rs_codec_ratio, RS_PLACE(rs_plan, a.clip)},
     {"a_group", &rs_codec_uint, RS_PLACE(rs_plan, a.group), .lo = 0, .hi = RS_MAX_DIM},
+    {"a_range", &rs_codec_enum, RS_PLACE(rs_plan, a.range), .names = range_names, .unknown = RS_E_VERSION, .has = has_a_range},
     {"a_sym", &rs_codec_bool, RS_PLACE(rs_plan, a.sym)},
     {"except", &except_, RS_PLACE(rs_plan, except), .sub = &except, RS_COUNT(rs_plan, n_except)},
+    {"k_range", &rs_codec_enum, RS_PLACE(rs_plan, kv.range), .names = range_names, .unknown = RS_E_VERSION, .has = has_k_range},
     {"kv_bits", &rs_codec_bits, RS_PLACE(rs_plan, kv.bits)},
     {"kv_clip", &rs_codec_ratio, RS_PLACE(rs_plan, kv.clip)},
     {"kv_group", &rs_codec_uint, RS_PLACE(rs_plan, kv.group), .lo = 0, .hi = RS_MAX_DIM},
@@ -183,6 +205,7 @@ static const rs_field plan_rows[] = {
     {"r4", &rs_codec_map, RS_PLACE(rs_plan, r4), .sub = &online, .has = has_r4},
     {"rank", &rs_codec_rank, RS_PLACE(rs_plan, rank), .lo = 0, .hi = RS_MAX_DIM},
     {"resid", &rs_codec_enum, RS_PLACE(rs_plan, resid), .names = resid_names, .unknown = RS_E_VERSION},
+    {"v_range", &rs_codec_enum, RS_PLACE(rs_plan, v_range), .names = range_names, .unknown = RS_E_VERSION, .has = has_v_range},
 };
 TABLE(plan, plan_rows, rs_plan, .unknown_key = RS_E_VERSION, .check = check_plan);
 
@@ -209,7 +232,7 @@ static rs_status check_head(const rs_frames_how *how, const rs_value *map, void 
 }
 
 static const rs_field head_rows[] = {
-    {"incompat", &rs_codec_uint, RS_PLACE(rs_head, incompat), .lo = 0, .hi = 7, .unknown = RS_E_VERSION},
+    {"incompat", &rs_codec_uint, RS_PLACE(rs_head, incompat), .lo = 0, .hi = 15, .unknown = RS_E_VERSION},
     {"align", &rs_codec_uint, RS_PLACE(rs_head, align), .lo = 64, .hi = 4096},
     {"arch", &rs_codec_text, RS_PLACE(rs_head, arch), .lo = 1, .hi = 31},
     {"base", &rs_codec_digest, RS_PLACE(rs_head, base), .has = has_base},

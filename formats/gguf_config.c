@@ -134,6 +134,25 @@ static rs_status write_id(rs_text_buffer *b, const rs_gguf *g, const char *key, 
     return RS_OK;
 }
 
+// The tokens that end a text, a turn or a message: a list where there are several, as transformers has it.
+static rs_status write_ends(rs_text_buffer *b, const rs_gguf *g, uint64_t V, rs_error *e)
+{
+    static const char *const keys[] = {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"};
+    uint64_t id[3];
+    size_t n = 0;
+    for (size_t i = 0; i < 3; i++) {
+        bool known = rs_gguf_find(g, keys[i]) == NULL;
+        if (!known) RS_TRY(rs_gguf_uint(g, keys[i], 0, V - 1, 0, &id[n], e));
+        for (size_t k = 0; k < n && !known; k++) known = id[k] == id[n];
+        n += !known;
+    }
+    if (n == 0) return RS_OK;
+    rs_text_buffer_print(b, "  \"eos_token_id\": %s", n > 1 ? "[" : "");
+    for (size_t i = 0; i < n; i++) rs_text_buffer_print(b, "%s%" PRIu64, i > 0 ? ", " : "", id[i]);
+    rs_text_buffer_print(b, "%s,\n", n > 1 ? "]" : "");
+    return RS_OK;
+}
+
 static rs_status write_config(rs_text_buffer *b, const rs_gguf *g, rs_in *in, rs_error *e)
 {
     sizes s;
@@ -142,7 +161,7 @@ static rs_status write_config(rs_text_buffer *b, const rs_gguf *g, rs_in *in, rs
     bool attention_bias = rs_gguf_config_tensor(g, "blk.0.attn_q.bias") != NULL, mlp_bias = rs_gguf_config_tensor(g, "blk.0.ffn_gate.bias") != NULL;
     rs_text_buffer_print(b, "{\n  \"architectures\": [\"LlamaForCausalLM\"],\n  \"attention_bias\": %s,\n", attention_bias ? "true" : "false");
     RS_TRY(write_id(b, g, "tokenizer.ggml.bos_token_id", "bos_token_id", s.V, e));
-    RS_TRY(write_id(b, g, "tokenizer.ggml.eos_token_id", "eos_token_id", s.V, e));
+    RS_TRY(write_ends(b, g, s.V, e));
     rs_text_buffer_print(b, "  \"head_dim\": %" PRIu64 ",\n  \"hidden_act\": \"silu\",\n  \"hidden_size\": %" PRIu64 ",\n  \"intermediate_size\": %" PRIu64 ",\n", s.h, s.d, s.f);
     rs_text_buffer_print(b, "  \"max_position_embeddings\": %" PRIu64 ",\n  \"mlp_bias\": %s,\n  \"model_type\": \"llama\",\n", s.context, mlp_bias ? "true" : "false");
     rs_text_buffer_print(b, "  \"num_attention_heads\": %" PRIu64 ",\n  \"num_hidden_layers\": %" PRIu64 ",\n  \"num_key_value_heads\": %" PRIu64 ",\n  \"rms_norm_eps\": ", s.n_q, s.L, s.n_kv);

@@ -154,7 +154,8 @@ static void *digest_files(void *arg)
 static rs_status add_text(rs_writer *w, const rs_source_text *t, rs_error *e)
 {
     if (t->bytes == NULL) return RS_OK;
-    rs_input_sum sum = {.fmt = "json", .size = t->len};
+    rs_input_sum sum = {.size = t->len};
+    strcpy(sum.fmt, strstr(t->name, ".json") != NULL ? "json" : "text");
     rs_hash_128(t->bytes, t->len, sum.digest);
     return rs_writer_input(w, 0, &sum, e);
 }

@@ -93,11 +93,14 @@ static rs_status read_texts(rs_source *s, const char *folder, const rs_source_op
     else if (folder != NULL) RS_TRY(read_beside(config, folder, "config.json", e));
     if (config->bytes == NULL)
         return folder == NULL ? rs_fail(e, RS_USAGE, "a safetensors file on standard input needs --config FILE") : rs_fail(e, RS_E_IMPORT, "config.json is not beside the model (--config FILE names it)");
+    if (folder != NULL && o->config == NULL) RS_TRY(read_beside(&s->text[RS_TEXT_GENERATION_CONFIG], folder, "generation_config.json", e));
     if (o->no_tokenizer) return RS_OK;
     if (o->tokenizer != NULL) return read_text(tokenizer, o->tokenizer, e);
     if (folder == NULL) return RS_OK;
     RS_TRY(read_beside(tokenizer, folder, "tokenizer.json", e));
-    return tokenizer->bytes == NULL ? RS_OK : read_beside(&s->text[RS_TEXT_TOKENIZER_CONFIG], folder, "tokenizer_config.json", e);
+    if (tokenizer->bytes == NULL) return RS_OK;
+    RS_TRY(read_beside(&s->text[RS_TEXT_TOKENIZER_CONFIG], folder, "tokenizer_config.json", e));
+    return read_beside(&s->text[RS_TEXT_CHAT_TEMPLATE], folder, "chat_template.jinja", e);
 }
 
 // ---- files
@@ -320,7 +323,7 @@ rs_source_tensor *rs_source_find(const rs_source *s, const char *name)
 
 rs_status rs_source_open(rs_source *s, const char *path, const rs_source_options *o, rs_error *e)
 {
-    static const char *const names[RS_TEXT_COUNT] = {"config.json", "tokenizer.json", "tokenizer_config.json"};
+    static const char *const names[RS_TEXT_COUNT] = {"config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"};
     struct stat st;
     memset(s, 0, sizeof *s);
     for (int i = 0; i < RS_TEXT_COUNT; i++) s->text[i].name = names[i];

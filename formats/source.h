@@ -35,7 +35,7 @@ typedef struct rs_source_file {
     rs_st st;
 } rs_source_file;
 
-// A JSON document that travels with the model.
+// A document that travels with the model, JSON but for the chat template.
 typedef struct rs_source_text {
     const char *name; // "config.json"
     char *bytes;      // NULL: there is none
@@ -43,7 +43,7 @@ typedef struct rs_source_text {
     bool read;        // it stands in a file of its own and was not made from metadata
     rs_in *in;        // that file, held open so that the output is not put over it
 } rs_source_text;
-enum { RS_TEXT_CONFIG, RS_TEXT_TOKENIZER, RS_TEXT_TOKENIZER_CONFIG, RS_TEXT_COUNT };
+enum { RS_TEXT_CONFIG, RS_TEXT_GENERATION_CONFIG, RS_TEXT_TOKENIZER, RS_TEXT_TOKENIZER_CONFIG, RS_TEXT_CHAT_TEMPLATE, RS_TEXT_COUNT };
 
 typedef struct rs_source {
     bool gguf;

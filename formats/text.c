@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A text file as token ids, by the tokenizer that the model carries.
+// Documents that the model carries, found by their names.
 #include "formats/text.h"
 
 #include <stdlib.h>
@@ -38,5 +38,36 @@ rs_status rs_text_ids(const rs_mapped *m, const char *path, int threads, int32_t
     }
     rs_tokenizer_free(t);
     free(text);
+    return s;
+}
+
+static rs_status read_chat(const rs_mapped *m, rs_chat_files *out, rs_error *e)
+{
+    size_t settings_len = 0, jinja_len = 0;
+    const uint8_t *settings = rs_mapped_file(m, "tokenizer_config.json", &settings_len), *jinja = rs_mapped_file(m, "chat_template.jinja", &jinja_len);
+    return rs_chat_files_read(out, settings, settings_len, jinja, jinja_len, e);
+}
+
+rs_status rs_text_chat(const rs_mapped *m, rs_chat_files *out, rs_error *e)
+{
+    RS_TRY(read_chat(m, out, e));
+    if (out->template_text != NULL) return RS_OK;
+    rs_chat_files_clear(out);
+    return rs_fail(e, RS_E_IMPORT, "the model carries no chat template (chat_template.jinja, or \"chat_template\" in tokenizer_config.json)");
+}
+
+rs_status rs_text_stops(const rs_mapped *m, const rs_config *config, const rs_tokenizer *tokenizer, rs_stops *out, rs_error *e)
+{
+    static const char *const names[] = {"config.json", "generation_config.json"};
+    rs_chat_files chat;
+    memset(out, 0, sizeof *out);
+    for (size_t i = 0; i < 2; i++) {
+        size_t len;
+        const uint8_t *json = rs_mapped_file(m, names[i], &len);
+        if (json != NULL) RS_TRY(rs_config_stops(out, json, len, names[i], config->V, e));
+    }
+    RS_TRY(read_chat(m, &chat, e));
+    rs_status s = rs_chat_stops(&chat, tokenizer, out, e);
+    rs_chat_files_clear(&chat);
     return s;
 }

@@ -340,3 +340,12 @@ const char *rs_tokenizer_piece(const rs_tokenizer *t, int32_t id, size_t *len)
 
 size_t rs_tokenizer_vocab(const rs_tokenizer *t) { return t->vocab.size; }
 int32_t rs_tokenizer_find(const rs_tokenizer *t, const char *content) { return rs_vocab_find(&t->vocab, content, strlen(content)); }
+
+bool rs_tokenizer_special(const rs_tokenizer *t, int32_t id)
+{
+    size_t len, start, end;
+    const char *content = rs_tokenizer_piece(t, id, &len);
+    if (content == NULL || !t->vocab.token[id].added) return false;
+    const rs_added *set = rs_added_find(&t->raw, content, len, 0, true, &start, &end) == id ? &t->raw : &t->normalized;
+    return rs_added_find(set, content, len, 0, true, &start, &end) == id && rs_added_find(set, content, len, 0, false, &start, &end) != id;
+}

@@ -18,6 +18,8 @@ const char *rs_tokenizer_piece(const rs_tokenizer *t, int32_t id, size_t *len);
 size_t rs_tokenizer_vocab(const rs_tokenizer *t);
 // Id of a token by its content as in the vocabulary file, -1 if absent.
 int32_t rs_tokenizer_find(const rs_tokenizer *t, const char *content);
+// Whether a token is found in text only where special tokens are asked for.
+bool rs_tokenizer_special(const rs_tokenizer *t, int32_t id);
 // NULL allowed.
 void rs_tokenizer_free(rs_tokenizer *t);
 

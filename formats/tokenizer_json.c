@@ -211,18 +211,18 @@ static void write_model(rs_text_buffer *b, const vocabulary *v)
     rs_text_buffer_print(b, "  \"model\": {\"type\": \"BPE\", \"dropout\": null, \"unk_token\": null, \"continuing_subword_prefix\": null, \"end_of_word_suffix\": null, \"fuse_unk\": false, "
             "\"byte_fallback\": false, \"ignore_merges\": %s,\n    \"vocab\": {", v->split->llama3 ? "true" : "false");
     for (size_t i = 0; i < v->n; i++) {
-        rs_text_buffer_print(b, i == 0 ? "\n      " : ",\n      ");
+        if (i > 0) rs_text_buffer_print(b, ","); // and no space: of a small model these lists are a percent
         add_token(b, v, i);
-        rs_text_buffer_print(b, ": %zu", i);
+        rs_text_buffer_print(b, ":%zu", i);
     }
-    rs_text_buffer_print(b, "\n    },\n    \"merges\": [");
+    rs_text_buffer_print(b, "},\n    \"merges\": [");
     const uint8_t *at = v->merges == NULL ? NULL : v->merges->data;
     for (uint64_t i = 0; v->merges != NULL && i < v->merges->n; i++) {
         rs_gguf_text t = rs_gguf_next_string(&at);
-        rs_text_buffer_print(b, i == 0 ? "\n      " : ",\n      ");
+        if (i > 0) rs_text_buffer_print(b, ",");
         rs_text_buffer_json(b, t.p, t.len);
     }
-    rs_text_buffer_print(b, "\n    ]\n  }\n}\n");
+    rs_text_buffer_print(b, "]\n  }\n}\n");
 }
 
 static void write_tokenizer(rs_text_buffer *b, const vocabulary *v)

@@ -1,120 +1,33 @@
 // SPDX-License-Identifier: Apache-2.0
-// rs-eval: perplexity of a model on a text, with the activation and KV quantisers that its file asks for; KL and top-1 against another model; multiple-choice questions.
+// rs-eval: perplexity of a model on a text, with the activation and KV quantisers that its file asks for; KL and top-1 against another model; multiple-choice questions; text from a prompt;
+// how fast the model runs.
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-#include "formats/cli.h"
 #include "formats/text.h"
-#include "inspect/eval.h"
+#include "formats/utf8.h"
+#include "inspect/eval_cli.h"
+#include "inspect/eval_report.h"
 #include "inspect/tasks_report.h"
 #include "kernels/threads.h"
 
-static const char usage_text[] =
-    "usage: rs-eval MODEL.rsq --text FILE [options]\n"
-    "       rs-eval MODEL.rsq --tasks FILE.jsonl [options]\n"
-    "Perplexity of MODEL on FILE: non-overlapping windows, no BOS, exp of the mean over ctx - 1 predictions a window.\n"
-    "Or its accuracy on multiple-choice questions, one JSON object a line: {\"context\": text, \"choices\": [text, ...], \"label\": index}.\n"
-    "Activations and the KV cache are quantised as MODEL's plan says. MODEL may be - (standard input).\n"
-    "\n"
-    "  --text FILE        text to score, as it is (UTF-8)\n"
-    "  --windows N        only the first N windows (default: all)\n"
-    "  --against REF.rsq  also KL(REF || MODEL) and top-1 agreement on the same windows\n"
-    "  --tasks FILE       questions to answer, as lm-evaluation-harness scores them\n"
-    "  --limit N          only the first N questions (default: all)\n"
-    "  --delimiter STR    stands between context and choice (default a space)\n"
-    "  --scores FILE      also the score of every choice, as JSON lines\n"
-    "  --ctx N            tokens in a window (default 1024); longer questions lose the start of their context\n"
-    "  --bos              each window or question starts with the model's BOS token\n"
-    "  --integer          multiply packed weights and activations as integers and attend to a packed KV cache, instead of simulating both in f32\n"
-    "  --reference        compute with the plain C kernels\n"
-    "      --mem SIZE     memory for hidden states and logits (default 256M); weights are decoded one layer at a time\n"
-    "  -j, --threads N    threads (default: all processors)\n"
-    "      --json         results as JSON\n"
-    "  -q, --quiet        no progress line\n"
-    "      --help, --version\n"
-    "\n"
-    "Exit status: 0, or the class of the error (2 usage, 10-24 bad input, 30-32 system); 22 when the result is not a number.\n";
-
-enum { OPT_TEXT = 1, OPT_CTX, OPT_WINDOWS, OPT_BOS, OPT_AGAINST, OPT_REFERENCE, OPT_TASKS, OPT_LIMIT, OPT_DELIMITER, OPT_SCORES, OPT_INTEGER };
-
-static const rs_option option_list[] = {
-    {"text", 0, true, OPT_TEXT}, {"ctx", 0, true, OPT_CTX}, {"windows", 0, true, OPT_WINDOWS}, {"bos", 0, false, OPT_BOS}, {"against", 0, true, OPT_AGAINST}, {"reference", 0, false, OPT_REFERENCE},
-    {"tasks", 0, true, OPT_TASKS}, {"limit", 0, true, OPT_LIMIT}, {"delimiter", 0, true, OPT_DELIMITER}, {"scores", 0, true, OPT_SCORES},
-    {"integer", 0, false, OPT_INTEGER},
-};
-
-struct options {
-    const char *model, *text, *against, *tasks, *delimiter, *scores; // NULL: not given
-    int64_t ctx, windows, limit;
-    bool bos, reference, integer;
-};
-
-static rs_status parse(void *context, int id, const char *value, rs_error *e)
-{
-    struct options *o = context;
-    switch (id) {
-    case OPT_TEXT: o->text = value; return RS_OK;
-    case OPT_CTX: return rs_cli_int("--ctx", value, 2, 1 << 24, &o->ctx, e);
-    case OPT_WINDOWS: return rs_cli_int("--windows", value, 1, INT32_MAX, &o->windows, e);
-    case OPT_BOS: o->bos = true; return RS_OK;
-    case OPT_AGAINST: o->against = value; return RS_OK;
-    case OPT_REFERENCE: o->reference = true; return RS_OK;
-    case OPT_INTEGER: o->integer = true; return RS_OK;
-    case OPT_TASKS: o->tasks = value; return RS_OK;
-    case OPT_LIMIT: return rs_cli_int("--limit", value, 1, INT32_MAX, &o->limit, e);
-    case OPT_DELIMITER: o->delimiter = value; return RS_OK;
-    case OPT_SCORES: o->scores = value; return RS_OK;
-    default:
-        if (o->model != NULL) return rs_fail(e, RS_USAGE, "more than one model: %s and %s", o->model, value);
-        o->model = value;
-        return RS_OK;
-    }
-}
-
-static rs_status check_options(const struct options *o, rs_error *e)
-{
-    if (o->model == NULL) return rs_fail(e, RS_USAGE, "no model given; try rs-eval --help");
-    if (o->text == NULL && o->tasks == NULL) return rs_fail(e, RS_USAGE, "neither --text nor --tasks given; try rs-eval --help");
-    if (o->text != NULL && o->tasks != NULL) return rs_fail(e, RS_USAGE, "--text and --tasks exclude each other");
-    if (o->tasks != NULL && (o->windows != 0 || o->against != NULL)) return rs_fail(e, RS_USAGE, "--windows and --against go with --text");
-    if (o->tasks == NULL && (o->limit != 0 || o->delimiter != NULL || o->scores != NULL)) return rs_fail(e, RS_USAGE, "--limit, --delimiter and --scores go with --tasks");
-    return rs_cli_one_stdin(4, (const char *const[]){o->model, o->text, o->tasks, o->against}, e);
-}
-
 // ---- perplexity
 
-// A member of an object; JSON has no NaN and no infinity, so they become null.
-static void print_number(const char *before, const char *name, double x)
+// A line of JSON, freed; NULL: memory is short.
+static rs_status print_json(char *text, rs_error *e)
 {
-    if (isfinite(x)) printf("%s\"%s\": %.9g", before, name, x);
-    else printf("%s\"%s\": null", before, name);
+    if (text == NULL) return rs_fail(e, RS_E_NOMEM, "results");
+    printf("%s\n", text);
+    free(text);
+    return RS_OK;
 }
 
-static void print_json(const struct options *o, const rs_eval_result *r, const char *kernels)
+static rs_status print_perplexity(const rs_eval_cli *o, const rs_eval_result *r, const char *kernels, rs_error *e)
 {
-    printf("{\"windows\": %zu, \"ctx\": %lld, \"tokens\": %zu, \"predictions\": %zu", r->windows, (long long)o->ctx, r->tokens, r->predictions);
-    print_number(", ", "nll", r->nll);
-    print_number(", ", "nll_stderr", r->nll_stderr);
-    print_number(", ", "perplexity", r->perplexity);
-    print_number(", ", "seconds", r->seconds);
-    print_number(", ", "tokens_per_s", (double)r->tokens / r->seconds);
-    printf(", \"kernels\": \"%s\"", kernels);
-    if (o->against != NULL) {
-        printf(", \"against\": {");
-        print_number("", "nll", r->ref_nll);
-        print_number(", ", "perplexity", r->ref_perplexity);
-        print_number(", ", "kl", r->kl);
-        print_number(", ", "kl_max", r->kl_max);
-        print_number(", ", "top1", r->top1);
-        printf("}");
-    }
-    printf("}\n");
-}
-
-static void print_text(const struct options *o, const rs_eval_result *r, const char *kernels)
-{
+    if (o->cli.json) return print_json(rs_eval_report_json(r, (size_t)o->ctx, o->against != NULL, kernels), e);
     printf("perplexity   %.4f  (nll %.5f +- %.5f)\n", r->perplexity, r->nll, r->nll_stderr);
     printf("windows      %zu x %lld tokens, %s\n", r->windows, (long long)o->ctx, o->bos ? "BOS first" : "no BOS");
     if (o->against != NULL) {
@@ -123,6 +36,7 @@ static void print_text(const struct options *o, const rs_eval_result *r, const c
         printf("top-1        %.2f %% agree\n", 100 * r->top1);
     }
     printf("speed        %.0f tokens/s (%s, %d threads)\n", (double)r->tokens / r->seconds, kernels, rs_threads_get());
+    return RS_OK;
 }
 
 static void on_progress(void *context, double done)
@@ -130,20 +44,20 @@ static void on_progress(void *context, double done)
     rs_progress_at(context, done);
 }
 
-static rs_status evaluate(const rs_cli *cli, const struct options *o, rs_network *n, rs_network *ref, const int32_t *ids, size_t count, rs_eval_result *r, rs_error *e)
+static rs_status evaluate(const rs_eval_cli *o, rs_network *n, rs_network *ref, const int32_t *ids, size_t count, rs_eval_result *r, rs_error *e)
 {
     rs_progress progress;
     size_t whole = count / (size_t)(o->ctx - (o->bos ? 1 : 0));
     double windows = o->windows != 0 && (size_t)o->windows < whole ? (double)o->windows : (double)whole;
-    rs_eval_options options = {.ctx = (size_t)o->ctx, .windows = (size_t)o->windows, .bos = o->bos, .bos_id = (int32_t)rs_network_config(n)->bos, .mem = cli->mem,
+    rs_eval_options options = {.ctx = (size_t)o->ctx, .windows = (size_t)o->windows, .bos = o->bos, .bos_id = (int32_t)rs_network_config(n)->bos, .mem = o->cli.mem,
                                .progress = on_progress, .context = &progress};
-    rs_progress_start(&progress, cli, "eval", "tok", windows * (double)o->ctx);
+    rs_progress_start(&progress, &o->cli, "eval", "tok", windows * (double)o->ctx);
     rs_status s = rs_eval_perplexity(n, ref, ids, count, &options, r, e);
     rs_progress_end(&progress);
     return s;
 }
 
-static rs_status perplexity(const rs_cli *cli, const struct options *o, const rs_mapped *m, rs_network *n, const char **file, rs_error *e)
+static rs_status perplexity(const rs_eval_cli *o, const rs_mapped *m, rs_network *n, const char **file, rs_error *e)
 {
     rs_mapped *ref_m = NULL;
     rs_network *ref = NULL;
@@ -157,11 +71,11 @@ static rs_status perplexity(const rs_cli *cli, const struct options *o, const rs
         if (s == RS_OK) s = rs_network_open(&ref, ref_m, o->reference ? rs_kernels_reference() : NULL, e);
         if (s == RS_OK) *file = o->model;
     }
-    if (s == RS_OK) s = rs_text_ids(m, o->text, cli->threads, &ids, &count, NULL, e);
-    if (s == RS_OK) s = evaluate(cli, o, n, ref, ids, count, &r, e);
+    if (s == RS_OK) s = rs_text_ids(m, o->text, o->cli.threads, &ids, &count, NULL, e);
+    if (s == RS_OK) s = evaluate(o, n, ref, ids, count, &r, e);
     if (s == RS_OK) s = rs_mapped_check(m, e);
     if (s == RS_OK && ref_m != NULL) s = rs_mapped_check(ref_m, e);
-    if (s == RS_OK) (cli->json ? print_json : print_text)(o, &r, rs_network_kernels(n)->name);
+    if (s == RS_OK) s = print_perplexity(o, &r, rs_network_kernels(n)->name, e);
     if (s == RS_OK && isnan(r.nll)) s = rs_fail(e, RS_E_VALUE, "the loss is not a number");
     free(ids);
     rs_network_close(ref);
@@ -184,15 +98,9 @@ static void print_row(const char *name, rs_tasks_result r)
     printf("\n");
 }
 
-static rs_status print_tasks(const rs_cli *cli, const struct options *o, const rs_tasks *t, const char *kernels, rs_error *e)
+static rs_status print_tasks(const rs_eval_cli *o, const rs_tasks *t, const char *kernels, rs_error *e)
 {
-    if (cli->json) {
-        char *text = rs_tasks_report_json(t, (size_t)o->ctx, kernels);
-        if (text == NULL) return rs_fail(e, RS_E_NOMEM, "results");
-        printf("%s\n", text);
-        free(text);
-        return RS_OK;
-    }
+    if (o->cli.json) return print_json(rs_tasks_report_json(t, (size_t)o->ctx, kernels), e);
     printf("%-20s %6s   %8s %6s   %8s %6s\n", "task", "n", "acc", "+-", "acc_norm", "+-");
     for (size_t i = 0; i < t->n_names; i++) print_row(t->name[i], rs_tasks_summary(t, i));
     print_row("all", rs_tasks_summary(t, RS_TASKS_ALL));
@@ -202,7 +110,7 @@ static rs_status print_tasks(const rs_cli *cli, const struct options *o, const r
 }
 
 // Writes the scores to --scores.
-static rs_status write_scores(const struct options *o, const rs_mapped *m, const rs_tasks *t, rs_error *e)
+static rs_status write_scores(const rs_eval_cli *o, const rs_mapped *m, const rs_tasks *t, rs_error *e)
 {
     rs_out *out;
     RS_TRY(rs_out_open(&out, o->scores, (rs_in *const[]){rs_mapped_in(m)}, 1, e));
@@ -212,7 +120,7 @@ static rs_status write_scores(const struct options *o, const rs_mapped *m, const
     return s;
 }
 
-static rs_status questions(const rs_cli *cli, const struct options *o, const rs_mapped *m, rs_network *n, const char **file, rs_error *e)
+static rs_status questions(const rs_eval_cli *o, const rs_mapped *m, rs_network *n, const char **file, rs_error *e)
 {
     const rs_tasks_options options = {.ctx = (size_t)o->ctx, .limit = (size_t)o->limit, .delimiter = o->delimiter != NULL ? o->delimiter : " ", .bos = o->bos};
     rs_progress progress;
@@ -224,8 +132,8 @@ static rs_status questions(const rs_cli *cli, const struct options *o, const rs_
     rs_tokenizer_free(tokenizer);
     if (s == RS_OK) {
         *file = o->model;
-        rs_progress_start(&progress, cli, "tasks", "tok", (double)t.tokens);
-        s = rs_tasks_score(n, &t, cli->mem, on_progress, &progress, e);
+        rs_progress_start(&progress, &o->cli, "tasks", "tok", (double)t.tokens);
+        s = rs_tasks_score(n, &t, o->cli.mem, on_progress, &progress, e);
         rs_progress_end(&progress);
     }
     if (s == RS_OK) s = rs_mapped_check(m, e);
@@ -233,12 +141,126 @@ static rs_status questions(const rs_cli *cli, const struct options *o, const rs_
         *file = o->scores;
         s = write_scores(o, m, &t, e);
     }
-    if (s == RS_OK) s = print_tasks(cli, o, &t, rs_network_kernels(n)->name, e);
+    if (s == RS_OK) s = print_tasks(o, &t, rs_network_kernels(n)->name, e);
     rs_tasks_free(&t);
     return s;
 }
 
-static rs_status run(const rs_cli *cli, const struct options *o, const char **file, rs_error *e)
+// ---- a prompt
+
+struct answer {
+    bool json, failed;
+    char *text; // for JSON, which comes at the end
+    size_t len;
+};
+
+static bool on_piece(void *context, const char *bytes, size_t len)
+{
+    struct answer *a = context;
+    if (!a->json) return fwrite(bytes, 1, len, stdout) == len && fflush(stdout) == 0;
+    char *more = realloc(a->text, a->len + len + 1);
+    a->failed = more == NULL;
+    if (a->failed) return false;
+    memcpy(more + a->len, bytes, len);
+    a->text = more;
+    a->len += len;
+    a->text[a->len] = 0;
+    return true;
+}
+
+static rs_status print_answer(const rs_eval_cli *o, struct answer *a, const rs_prompt_result *r, rs_error *e)
+{
+    if (!o->cli.json) {
+        const double prefill = (double)r->prompt_tokens / r->prefill, decode = r->tokens > 1 ? (double)(r->tokens - 1) / r->decode : NAN;
+        printf("\n");
+        if (o->cli.verbose > 0)
+            fprintf(stderr, "rs-eval: prompt %zu tokens, %.1f tokens/s; then %zu tokens, %.1f tokens/s; ended by %s; KV cache %.1f MB\n", r->prompt_tokens, prefill, r->tokens, decode,
+                    r->stopped ? "the model" : "--tokens", 1e-6 * (double)r->cache_bytes);
+        return RS_OK;
+    }
+    if (a->failed) return rs_fail(e, RS_E_NOMEM, "text");
+    return print_json(rs_prompt_report_json(r, a->text, a->len), e);
+}
+
+// What goes into the model: the prompt, or a conversation of it that waits for an answer. *text: malloc.
+static rs_status prompt_text(const rs_eval_cli *o, const rs_mapped *m, const char **file, char **text, size_t *len, rs_error *e)
+{
+    if (o->prompt_file != NULL) {
+        *file = o->prompt_file;
+        RS_TRY(rs_cli_slurp(o->prompt_file, RS_TEXT_MAX, text, len, e));
+        *file = o->model;
+    } else {
+        *text = strdup(o->prompt);
+        *len = strlen(o->prompt);
+    }
+    if (*text == NULL) return rs_fail(e, RS_E_NOMEM, "prompt");
+    if (!o->chat) return RS_OK;
+    if (strlen(*text) != *len) return rs_fail(e, RS_E_IMPORT, "a message with a NUL byte");
+    const rs_chat_message all[] = {{"system", o->system}, {"user", *text}};
+    rs_chat_files files = {0};
+    char *rendered = NULL;
+    rs_status s = rs_text_chat(m, &files, e);
+    if (s == RS_OK) s = rs_chat_render(&files, o->system != NULL ? all : all + 1, o->system != NULL ? 2 : 1, true, (int64_t)time(NULL), &rendered, len, e);
+    rs_chat_files_clear(&files);
+    free(*text);
+    *text = rendered;
+    return s;
+}
+
+static rs_status answer(const rs_eval_cli *o, const rs_mapped *m, rs_network *n, const char **file, rs_error *e)
+{
+    struct answer a = {.json = o->cli.json};
+    rs_stops stops = {.n = 0};
+    rs_prompt_result r;
+    rs_tokenizer *t = NULL;
+    char *text = NULL;
+    size_t len = 0;
+    rs_status s = rs_text_tokenizer(m, &t, e);
+    if (s == RS_OK && !o->ignore_eos) s = rs_text_stops(m, rs_network_config(n), t, &stops, e);
+    if (s == RS_OK) s = prompt_text(o, m, file, &text, &len, e);
+    const rs_prompt_options options = {.tokens = (size_t)o->tokens, .sampling = o->sampling, .bos = o->bos, .bos_id = (int32_t)rs_network_config(n)->bos, .stop = stops.id, .n_stop = stops.n,
+                                       .by = o->reference ? rs_int_reference() : NULL, .piece = on_piece, .context = &a};
+    if (s == RS_OK) s = rs_prompt_continue(n, t, text, len, &options, &r, e);
+    if (s == RS_OK) s = rs_mapped_check(m, e);
+    if (s == RS_OK) s = print_answer(o, &a, &r, e);
+    rs_tokenizer_free(t);
+    free(text);
+    free(a.text);
+    return s;
+}
+
+// ---- rates
+
+static rs_status print_bench(const rs_eval_cli *o, const rs_bench_options *b, const rs_bench_result *r, rs_error *e)
+{
+    const rs_int_kernels *by = b->by != NULL ? b->by : rs_int_cpu();
+    if (o->cli.json) return print_json(rs_bench_report_json(r, b, rs_int_name(by), rs_threads_get()), e);
+    printf("prefill      %.1f tokens/s (%zu tokens); %.3g products of codes a second, ", r->prefill, b->prefill, r->products * r->prefill);
+    if (r->products_rate > 0) printf("%.0f %% of what %s reaches on registers\n", 100 * r->products_share, rs_int_instruction(by));
+    else printf("in plain C\n");
+    printf("decode       %.1f tokens/s (%zu tokens); %.1f MB a token, %.0f %% of the read bandwidth of %.1f GB/s\n", r->decode, b->tokens, 1e-6 * r->bytes, 100 * r->read_share, 1e-9 * r->read_rate);
+    if (r->junctions) printf("junctions    prefill %+.2f %%, decode %+.2f %% of the time without them\n", 100 * r->prefill_cost, 100 * r->decode_cost);
+    else printf("junctions    none\n");
+    printf("KV cache     %.1f MB for %zu tokens\n", 1e-6 * (double)r->cache_bytes, b->prefill + b->tokens);
+    printf("kernels      %s, %d threads, %zu rounds\n", rs_int_name(by), rs_threads_get(), b->rounds);
+    return RS_OK;
+}
+
+static rs_status bench(const rs_eval_cli *o, const rs_mapped *m, rs_network *n, rs_error *e)
+{
+    rs_progress progress;
+    const rs_bench_options options = {.prefill = (size_t)o->prefill, .tokens = (size_t)o->tokens, .rounds = (size_t)o->rounds, .by = o->reference ? rs_int_reference() : NULL,
+                                      .progress = on_progress, .context = &progress};
+    rs_bench_result r;
+    rs_progress_start(&progress, &o->cli, "bench", "round", (double)o->rounds);
+    rs_status s = rs_bench_run(n, &options, &r, e);
+    rs_progress_end(&progress);
+    if (s == RS_OK) s = rs_mapped_check(m, e);
+    if (s == RS_OK) s = print_bench(o, &options, &r, e);
+    return s;
+}
+
+static rs_status run(const rs_eval_cli *o, const char **file, rs_error *e)
 {
     rs_mapped *m = NULL;
     rs_network *n = NULL;
@@ -247,7 +269,10 @@ static rs_status run(const rs_cli *cli, const struct options *o, const char **fi
     if (s == RS_OK) s = rs_network_open(&n, m, o->reference ? rs_kernels_reference() : NULL, e);
     if (s == RS_OK && o->bos && rs_network_config(n)->bos < 0) s = rs_fail(e, RS_USAGE, "--bos: the model's configuration names no BOS token");
     if (s == RS_OK && o->integer) rs_network_integer(n, o->reference ? rs_int_reference() : rs_int_cpu());
-    if (s == RS_OK) s = o->tasks != NULL ? questions(cli, o, m, n, file, e) : perplexity(cli, o, m, n, file, e);
+    if (s == RS_OK && o->tasks != NULL) s = questions(o, m, n, file, e);
+    if (s == RS_OK && o->text != NULL) s = perplexity(o, m, n, file, e);
+    if (s == RS_OK && o->bench) s = bench(o, m, n, e);
+    if (s == RS_OK && (o->prompt != NULL || o->prompt_file != NULL)) s = answer(o, m, n, file, e);
     rs_network_close(n);
     rs_mapped_close(m);
     return s;
@@ -255,17 +280,15 @@ static rs_status run(const rs_cli *cli, const struct options *o, const char **fi
 
 int main(int argc, char **argv)
 {
-    rs_cli cli;
+    rs_eval_cli o;
     rs_error e = {0};
-    struct options o = {.ctx = 1024};
     const char *file = NULL;
     rs_cli_start();
-    rs_status s = rs_cli_parse(&cli, "rs-eval", usage_text, option_list, sizeof option_list / sizeof *option_list, argc, argv, parse, &o, &e);
-    if (s == RS_OK) s = check_options(&o, &e);
+    rs_status s = rs_eval_cli_parse(&o, argc, argv, &e);
     if (s == RS_OK) {
-        rs_threads_set(cli.threads);
+        rs_threads_set(o.cli.threads);
         rs_mapped_guard();
-        s = run(&cli, &o, &file, &e);
+        s = run(&o, &file, &e);
     }
-    return rs_cli_exit(&cli, s, file, &e);
+    return rs_cli_exit(&o.cli, s, file, &e);
 }

@@ -1,93 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// rs-verify: checks every byte and rule of an RSQ stream, and on request that a model computes what its original computes.
-#include <math.h>
+// rs-verify: checks every byte and rule of an RSQ stream, and on request that a model computes what its original computes, or the same by every integer kernel.
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "formats/cli.h"
 #include "formats/json.h"
 #include "formats/text.h"
-#include "inspect/verify.h"
+#include "inspect/kernels_report.h"
+#include "inspect/verify_cli.h"
+#include "inspect/verify_report.h"
 #include "kernels/threads.h"
-
-static const char usage_text[] =
-    "usage: rs-verify [options] [FILE.rsq]\n"
-    "Reads FILE (or standard input) once and checks every hash and every rule of the format.\n"
-    "\n"
-    "      --quick        only signature, head, tail and index: not fully checked (needs a file)\n"
-    "      --format       also reject what readers ignore: the gate for files of strangers\n"
-    "      --values       also check the numbers: NaN, scales, sums of codes, orthonormality\n"
-    "      --against ORIGINAL.rsq --text FILE   run both models on FILE and compare each layer and the logits\n"
-    "        --tol X      largest relative error, max abs difference / max abs (default 1e-4)\n"
-    "        --ctx N, --windows N   tokens in a window, number of windows (default 512, 1)\n"
-    "        --reference  compute with the plain C kernels\n"
-    "      --json         the verdict as JSON on standard output\n"
-    "  -v, --verbose      the layers of a comparison that pass; the plan\n"
-    "  -j, --threads N    threads\n"
-    "  -q, --quiet        print nothing but errors\n"
-    "      --help, --version\n"
-    "\n"
-    "Exit status: 0 good; 1 the comparison failed; 2 usage; 10-24 the class of the fault; 30-32 the system refused.\n";
-
-enum { OPT_QUICK = 1, OPT_FORMAT, OPT_VALUES, OPT_AGAINST, OPT_TEXT, OPT_TOL, OPT_CTX, OPT_WINDOWS, OPT_REFERENCE };
-
-static const rs_option option_list[] = {
-    {"quick", 0, false, OPT_QUICK}, {"format", 0, false, OPT_FORMAT}, {"values", 0, false, OPT_VALUES}, {"against", 0, true, OPT_AGAINST},      {"text", 0, true, OPT_TEXT},
-    {"tol", 0, true, OPT_TOL},      {"ctx", 0, true, OPT_CTX},        {"windows", 0, true, OPT_WINDOWS}, {"reference", 0, false, OPT_REFERENCE},
-};
-
-struct options {
-    const char *file, *against, *text;
-    bool quick, format, values, reference;
-    double tol;
-    int64_t ctx, windows;
-};
-
-static rs_status parse(void *context, int id, const char *value, rs_error *e)
-{
-    struct options *o = context;
-    switch (id) {
-    case OPT_QUICK: o->quick = true; return RS_OK;
-    case OPT_FORMAT: o->format = true; return RS_OK;
-    case OPT_VALUES: o->values = true; return RS_OK;
-    case OPT_REFERENCE: o->reference = true; return RS_OK;
-    case OPT_AGAINST: o->against = value; return RS_OK;
-    case OPT_TEXT: o->text = value; return RS_OK;
-    case OPT_TOL: return rs_cli_real("--tol", value, 0, 1e30, &o->tol, e);
-    case OPT_CTX: return rs_cli_int("--ctx", value, 2, 1 << 24, &o->ctx, e);
-    case OPT_WINDOWS: return rs_cli_int("--windows", value, 1, INT32_MAX, &o->windows, e);
-    default:
-        if (o->file != NULL) return rs_fail(e, RS_USAGE, "more than one file: %s and %s", o->file, value);
-        o->file = value;
-        return RS_OK;
-    }
-}
-
-static rs_status check_options(const struct options *o, rs_error *e)
-{
-    if ((o->against == NULL) != (o->text == NULL)) return rs_fail(e, RS_USAGE, "--against and --text go together");
-    if (o->quick && (o->format || o->values || o->against != NULL)) return rs_fail(e, RS_USAGE, "--quick excludes --format, --values and --against");
-    if (o->against != NULL && (o->format || o->values)) return rs_fail(e, RS_USAGE, "--against excludes --format and --values: run rs-verify twice");
-    return RS_OK;
-}
-
-static const char *hex(const uint8_t digest[16], char text[33])
-{
-    for (int i = 0; i < 16; i++) snprintf(text + 2 * i, 3, "%02x", digest[i]);
-    return text;
-}
-
-static json_t *verdict_json(const struct options *o, rs_status s, const rs_error *e)
-{
-    json_t *j = json_object();
-    json_object_set_new(j, "file", json_string(o->file));
-    json_object_set_new(j, "ok", json_boolean(s == RS_OK));
-    json_object_set_new(j, "code", json_integer(s));
-    if (s != RS_OK) json_object_set_new(j, "class", json_string(rs_status_name(s)));
-    if (s != RS_OK && e->text[0] != 0) json_object_set_new(j, "text", json_string(e->text));
-    return j;
-}
 
 static void print_json(json_t *j)
 {
@@ -97,34 +19,12 @@ static void print_json(json_t *j)
     json_decref(j);
 }
 
-static json_t *stream_json(json_t *j, const rs_verified *v)
-{
-    static const char *const resids[] = {"none", "lowrank", "dense"};
-    char text[33];
-    json_object_set_new(j, "checked", json_string(v->whole ? "full" : "quick"));
-    json_object_set_new(j, "values", json_boolean(v->values));
-    json_object_set_new(j, "frames", json_integer(v->frames));
-    json_object_set_new(j, "tensors", json_integer(v->tensors));
-    json_object_set_new(j, "size", json_integer((json_int_t)v->size));
-    json_object_set_new(j, "digest", json_string(hex(v->digest, text)));
-    if (v->whole) json_object_set_new(j, "tensor_digest", json_string(hex(v->tensor_digest, text)));
-    json_object_set_new(j, "kind", json_string(v->head.kind == RS_KIND_WEIGHTS ? "weights" : "rotations"));
-    json_object_set_new(j, "arch", json_string(v->head.arch));
-    json_object_set_new(j, "model", json_string(v->head.model));
-    json_object_set_new(j, "layers", json_integer((json_int_t)v->head.layers));
-    if (v->head.kind != RS_KIND_WEIGHTS) return j;
-    const rs_plan *p = &v->head.plan;
-    json_object_set_new(j, "plan", json_pack("{s:i, s:i, s:b, s:b, s:s, s:I}", "a_bits", (int)p->a.bits, "kv_bits", (int)p->kv.bits, "r3", (int)p->r3.on, "r4", (int)p->r4.on,
-                                             "resid", resids[p->resid], "rank", (json_int_t)p->rank));
-    return j;
-}
-
 static void print_stream(const rs_cli *cli, const char *name, const rs_verified *v)
 {
     char text[33];
     if (cli->quiet) return;
     printf("%s: %s: %u tensors in %u frames, %.1f MB, xxh3-128 %s\n", name, v->whole ? v->values ? "good, values too" : "good" : "head, tail and index are good; not fully checked", v->tensors,
-           v->frames, (double)v->size / 1e6, hex(v->digest, text));
+           v->frames, (double)v->size / 1e6, rs_verify_report_hex(v->digest, text));
     if (cli->verbose == 0) return;
     const rs_plan *p = &v->head.plan;
     printf("  %s %s, %llu layers\n", v->head.arch, v->head.model, (unsigned long long)v->head.layers);
@@ -138,7 +38,7 @@ static void on_bytes(void *context, double bytes)
     rs_progress_at(context, bytes / 1e6);
 }
 
-static rs_status verify_stream(const rs_cli *cli, const struct options *o, rs_error *e)
+static rs_status verify_stream(const rs_verify_cli *o, rs_error *e)
 {
     rs_in *in = NULL;
     rs_verified v;
@@ -147,18 +47,20 @@ static rs_status verify_stream(const rs_cli *cli, const struct options *o, rs_er
     rs_status s = rs_in_open(&in, o->file, e);
     if (s == RS_OK && rs_in_seekable(in)) s = rs_in_size(in, &size, e);
     rs_verify_options options = {.quick = o->quick, .strict = o->format, .values = o->values, .progress = on_bytes, .context = &progress};
-    rs_progress_start(&progress, cli, "verify", "MB", (double)size / 1e6);
+    rs_progress_start(&progress, &o->cli, "verify", "MB", (double)size / 1e6);
     if (s == RS_OK) s = rs_verify_stream(in, &options, &v, e);
     rs_progress_end(&progress);
-    if (cli->json) print_json(s == RS_OK ? stream_json(verdict_json(o, s, e), &v) : verdict_json(o, s, e));
-    else if (s == RS_OK) print_stream(cli, rs_in_name(in), &v);
+    if (o->cli.json) {
+        json_t *j = rs_verify_report_verdict(o->file, s, e);
+        if (s == RS_OK) rs_verify_report_stream(j, &v);
+        print_json(j);
+    } else if (s == RS_OK) print_stream(&o->cli, rs_in_name(in), &v);
     rs_in_close(in);
     return s;
 }
 
 struct layers {
-    const rs_cli *cli;
-    const struct options *o;
+    const rs_verify_cli *o;
     json_t *list;
 };
 
@@ -166,52 +68,43 @@ static void on_layer(void *context, const rs_against_layer *l)
 {
     struct layers *c = context;
     double k = rs_measure_relative(&l->k), f = rs_measure_relative(&l->ffn);
-    if (c->cli->json)
-        json_array_append_new(c->list, json_pack("{s:I, s:f, s:f, s:f, s:f}", "layer", (json_int_t)l->layer, "k_abs", l->k.max_abs, "k_rel", isfinite(k) ? k : 1e308, "ffn_abs", l->ffn.max_abs, "ffn_rel",
-                                                 isfinite(f) ? f : 1e308));
-    else if (!c->cli->quiet && (c->cli->verbose > 0 || !(k <= c->o->tol && f <= c->o->tol)))
+    if (c->o->cli.json)
+        json_array_append_new(c->list, rs_verify_report_layer(l));
+    else if (!c->o->cli.quiet && (c->o->cli.verbose > 0 || !(k <= c->o->tol && f <= c->o->tol)))
         printf("layer %-3llu  K max abs %.3g rel %.3g   FFN max abs %.3g rel %.3g%s\n", (unsigned long long)l->layer, l->k.max_abs, k, l->ffn.max_abs, f, k <= c->o->tol && f <= c->o->tol ? "" : "   above tolerance");
 }
 
-static void print_against(const rs_cli *cli, const struct options *o, json_t *list, const rs_against_result *r)
+static void print_against(const rs_verify_cli *o, json_t *list, const rs_against_result *r)
 {
     double rel = rs_measure_relative(&r->logits);
-    if (cli->json) {
-        json_t *j = verdict_json(o, r->pass ? RS_OK : RS_NO, &(rs_error){0});
-        json_object_set_new(j, "against", json_string(o->against));
-        json_object_set_new(j, "tol", json_real(o->tol));
-        json_object_set(j, "layers", list);
-        json_object_set_new(j, "first_layer", json_integer((json_int_t)r->first_layer));
-        json_object_set_new(j, "logits_abs", json_real(r->logits.max_abs));
-        json_object_set_new(j, "logits_rel", json_real(isfinite(rel) ? rel : 1e308));
-        json_object_set_new(j, "kl", json_real(isfinite(r->kl) ? r->kl : 1e308));
-        json_object_set_new(j, "top1", json_real(r->top1));
-        json_object_set_new(j, "tokens", json_integer((json_int_t)r->tokens));
+    if (o->cli.json) {
+        json_t *j = rs_verify_report_verdict(o->file, r->pass ? RS_OK : RS_NO, &(rs_error){0});
+        rs_verify_report_against(j, o->against, o->tol, list, r);
         print_json(j);
-    } else if (!cli->quiet)
-        printf("%s: %s %s: logits max abs %.3g rel %.3g, KL %.3g (largest %.3g), top-1 %.2f %%, %zu tokens, tolerance %g\n", strcmp(o->file, "-") == 0 ? "standard input" : o->file, r->pass ? "computes the same as" : "DIFFERS from", o->against, r->logits.max_abs, rel,
+    } else if (!o->cli.quiet)
+        printf("%s: %s %s: logits max abs %.3g rel %.3g, KL %.3g (largest %.3g), top-1 %.2f %%, %zu tokens, tolerance %g\n", rs_verify_cli_name(o), r->pass ? "computes the same as" : "DIFFERS from", o->against, r->logits.max_abs, rel,
                r->kl, r->kl_max, 100 * r->top1, r->tokens, o->tol);
 }
 
-static rs_status compare(const rs_cli *cli, const struct options *o, rs_mapped *m, rs_mapped *ref, rs_error *e)
+static rs_status compare(const rs_verify_cli *o, rs_mapped *m, rs_mapped *ref, rs_error *e)
 {
     rs_network *n = NULL, *ref_n = NULL;
     int32_t *ids = NULL;
     size_t count = 0;
     const char *unmoved = NULL;
     const rs_kernels *k = o->reference ? rs_kernels_reference() : NULL;
-    struct layers layers = {.cli = cli, .o = o, .list = json_array()};
+    struct layers layers = {.o = o, .list = json_array()};
     rs_against_options options = {.ctx = (size_t)o->ctx, .windows = (size_t)o->windows, .tol = o->tol, .layer = on_layer, .context = &layers};
     rs_against_result r;
     rs_status s = rs_network_open(&n, m, k, e);
     if (s == RS_OK) s = rs_network_open(&ref_n, ref, k, e);
-    if (s == RS_OK) s = rs_text_ids(m, o->text, cli->threads, &ids, &count, NULL, e);
+    if (s == RS_OK) s = rs_text_ids(m, o->text, o->cli.threads, &ids, &count, NULL, e);
     if (s == RS_OK) s = rs_verify_moved(m, ref, &unmoved, e);
     if (s == RS_OK) s = rs_verify_against(n, ref_n, ids, count, &options, &r, e);
     if (s == RS_OK) s = rs_mapped_check(m, e);
     if (s == RS_OK) s = rs_mapped_check(ref, e);
     if (s == RS_OK) {
-        print_against(cli, o, layers.list, &r);
+        print_against(o, layers.list, &r);
         if (unmoved != NULL) s = rs_fail(e, RS_NO, "%s says that it was rotated, but its weights are the original's", unmoved);
         else if (r.first_layer >= 0) s = rs_fail(e, RS_NO, "layer %lld is the first above the tolerance of %g", (long long)r.first_layer, o->tol);
         else if (!r.pass) s = rs_fail(e, RS_NO, "the logits are above the tolerance of %g: %.3g", o->tol, rs_measure_relative(&r.logits));
@@ -223,7 +116,7 @@ static rs_status compare(const rs_cli *cli, const struct options *o, rs_mapped *
     return s;
 }
 
-static rs_status verify_against(const rs_cli *cli, const struct options *o, const char **file, rs_error *e)
+static rs_status verify_against(const rs_verify_cli *o, const char **file, rs_error *e)
 {
     rs_mapped *m = NULL, *ref = NULL;
     rs_status s = rs_mapped_open(&m, o->file, e);
@@ -233,30 +126,89 @@ static rs_status verify_against(const rs_cli *cli, const struct options *o, cons
     }
     if (s == RS_OK) {
         *file = o->file;
-        s = compare(cli, o, m, ref, e);
+        s = compare(o, m, ref, e);
     }
     rs_mapped_close(m);
     rs_mapped_close(ref);
     return s;
 }
 
+// ---- kernels
+
+struct kernels {
+    const rs_verify_cli *o;
+    rs_progress progress;
+    json_t *flips;
+};
+
+static void on_matrices(void *context, double done)
+{
+    rs_progress_at(&((struct kernels *)context)->progress, done);
+}
+
+static void on_flip(void *context, const rs_kernels_flip *f)
+{
+    struct kernels *c = context;
+    char line[256];
+    if (c->o->cli.json) json_array_append_new(c->flips, rs_kernels_report_flip(f));
+    else if (!c->o->cli.quiet) puts(rs_kernels_report_line(f, line, sizeof line));
+}
+
+static void print_kernels(const rs_verify_cli *o, const rs_kernels_result *r, json_t *flips)
+{
+    if (o->cli.json) {
+        json_t *j = rs_verify_report_verdict(o->file, r->failures == 0 ? RS_OK : RS_NO, &(rs_error){0});
+        rs_kernels_report_json(j, r);
+        if (o->cli.verbose > 0) json_object_set(j, "flips", flips);
+        print_json(j);
+    } else if (!o->cli.quiet) {
+        char *table = rs_kernels_report_table(r);
+        if (table != NULL) fputs(table, stdout);
+        free(table);
+        printf("%s: %s\n", rs_verify_cli_name(o), r->failures == 0 ? "every variant computes the same" : "FAILED");
+    }
+}
+
+static rs_status verify_kernels(const rs_verify_cli *o, rs_error *e)
+{
+    rs_mapped *m = NULL;
+    int32_t *ids = NULL;
+    size_t count = (size_t)o->ctx;
+    struct kernels k = {.o = o, .flips = json_array()};
+    rs_kernels_options options = {.flip = o->cli.verbose > 0 ? on_flip : NULL, .progress = on_matrices, .context = &k};
+    rs_kernels_result r = {0};
+    rs_status s = rs_mapped_open(&m, o->file, e);
+    if (s == RS_OK && o->text != NULL) s = rs_text_ids(m, o->text, o->cli.threads, &ids, &count, NULL, e);
+    if (s == RS_OK) {
+        rs_progress_start(&k.progress, &o->cli, "kernels", "matrices", rs_kernels_total(m));
+        s = rs_kernels_check(m, ids, count < (size_t)o->ctx ? count : (size_t)o->ctx, &options, &r, e);
+        rs_progress_end(&k.progress);
+    }
+    if (s == RS_OK) s = rs_mapped_check(m, e);
+    if (s == RS_OK) {
+        print_kernels(o, &r, k.flips);
+        if (r.failures > 0) s = rs_fail(e, RS_NO, "%s", r.first);
+    } else if (o->cli.json)
+        print_json(rs_verify_report_verdict(o->file, s, e));
+    json_decref(k.flips);
+    free(ids);
+    rs_mapped_close(m);
+    return s;
+}
+
 int main(int argc, char **argv)
 {
-    rs_cli cli;
+    rs_verify_cli o;
     rs_error e = {0};
-    struct options o = {.tol = 1e-4, .ctx = 512, .windows = 1};
-    rs_cli_start();
-    rs_status s = rs_cli_parse(&cli, "rs-verify", usage_text, option_list, sizeof option_list / sizeof *option_list, argc, argv, parse, &o, &e);
-    if (s == RS_OK) s = check_options(&o, &e);
-    if (o.file == NULL) o.file = "-";
-    if (s == RS_OK) s = rs_cli_one_stdin(3, (const char *const[]){o.file, o.against, o.text}, &e);
     const char *file = NULL;
+    rs_cli_start();
+    rs_status s = rs_verify_cli_parse(&o, argc, argv, &e);
     if (s == RS_OK) {
         file = o.file;
-        rs_threads_set(cli.threads);
+        rs_threads_set(o.cli.threads);
         rs_mapped_guard();
-        s = o.against != NULL ? verify_against(&cli, &o, &file, &e) : verify_stream(&cli, &o, &e);
+        s = o.kernels ? verify_kernels(&o, &e) : o.against != NULL ? verify_against(&o, &file, &e) : verify_stream(&o, &e);
     }
     if (s == RS_NO && e.text[0] != 0) fprintf(stderr, "rs-verify: %s: %s\n", file, e.text);
-    return rs_cli_exit(&cli, s, file, &e);
+    return rs_cli_exit(&o.cli, s, file, &e);
 }

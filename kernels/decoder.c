@@ -2,7 +2,10 @@
 // One decoder layer forward: norm, quantise, project, rotate, attend, change basis, add, and the same for the gated FFN.
 #include "kernels/decoder.h"
 
+#include <stdatomic.h>
 #include <string.h>
+
+#include "kernels/threads.h"
 
 // One linear layer that reads an input shared with others: y [S, n] = quantised input times w^T + bias.
 struct linear {
@@ -30,7 +33,7 @@ static bool same(const rs_quantizer *a, const rs_quantizer *b)
 {
     if (a->bits >= 16 || b->bits >= 16)
         return a->bits >= 16 && b->bits >= 16;
-    return a->bits == b->bits && a->sym == b->sym && a->clip == b->clip && a->group == b->group;
+    return a->bits == b->bits && a->sym == b->sym && a->clip == b->clip && a->group == b->group && a->range == b->range;
 }
 
 static size_t larger(size_t a, size_t b)
@@ -109,12 +112,17 @@ static void add_bias(const struct run *r, size_t n, const float *bias, float *y)
         r->k->add(n, bias, y + s * n);
 }
 
+static rs_int_rows rows_of(const struct run *r, const rs_quantizer *q, size_t n)
+{
+    return (rs_int_rows){.bits = q->bits, .m = r->S, .k = n, .ld = n, .scale = (float *)(void *)r->codes, .zero = (int32_t *)(void *)(r->codes + r->S * 4), .codes = r->codes + round64(r->S * 8)};
+}
+
 // Those of count linear layers that have codes and the quantiser of the first, over r->input [S, n].
 static void multiply_codes(struct run *r, size_t n, size_t count, const struct linear *l, bool add, bool *done)
 {
     rs_int_product products[3];
     size_t m = 0;
-    rs_int_rows rows = {.bits = l->input->bits, .m = r->S, .k = n, .ld = n, .scale = (float *)(void *)r->codes, .zero = (int32_t *)(void *)(r->codes + r->S * 4), .codes = r->codes + round64(r->S * 8)};
+    const rs_int_rows rows = rows_of(r, l->input, n);
     r->bad += rs_int_quantise(r->by, l->input, r->input, n, &rows);
     for (size_t i = 0; i < count; i++)
         if (!done[i] && l[i].codes != NULL && same(l[i].input, l->input)) {
@@ -149,25 +157,88 @@ static void project(struct run *r, size_t n, rs_tap raw, size_t count, const str
         tap(r, raw + 1, n, in);
         for (size_t j = i; j < count; j++)
             if (!done[j] && same(l[i].input, l[j].input)) {
+                done[j] = true;
+                if (l[j].w == NULL)
+                    continue;
                 r->k->gemm_nt(r->S, l[j].n, n, in, n, l[j].w, n, beta, l[j].y, l[j].n);
                 add_bias(r, l[j].n, l[j].bias, l[j].y);
-                done[j] = true;
             }
     }
 }
 
-static void junction(const struct run *r, const rs_junction *j)
+// Rows first .. first+rows-1 of the stream change their basis.
+static void junction(const struct run *r, const rs_junction *j, size_t first, size_t rows)
 {
-    const size_t S = r->S, d = r->shape->d;
+    const size_t d = r->shape->d;
+    float *x = r->x + first * d;
     if (j->t != NULL) {
-        r->k->gemm_nn(S, d, d, r->x, d, j->t, d, 0, r->change, d);
-        memcpy(r->x, r->change, S * d * sizeof(float));
+        float *y = r->change + first * d;
+        r->k->gemm_nn(rows, d, d, x, d, j->t, d, 0, y, d);
+        memcpy(x, y, rows * d * sizeof(float));
     } else if (j->r > 0) {
-        float *y = r->change, *z = y + S * j->r;
-        r->k->gemm_nn(S, j->r, d, r->x, d, j->q, j->r, 0, y, j->r);
-        r->k->gemm_nn(S, j->r, j->r, y, j->r, j->m, j->r, 0, z, j->r);
-        r->k->gemm_nt(S, d, j->r, z, j->r, j->q, j->r, 1, r->x, d);
+        r->k->lowrank(rows, d, j->r, x, j->q, j->m, r->change + first * 2 * j->r);
     }
+}
+
+// One pass over blocks of rows, each of which stays in the caches from the first step to the last: what makes an input, then its codes.
+struct pass {
+    struct run *r;
+    size_t n;                 // columns of the input
+    float *in;                // [S, n]; from it, where norm_of and up are NULL
+    const float *norm_of, *norm; // or from a row of the stream, which then passes a junction
+    const rs_junction *change;
+    const float *up;          // or from itself as gate, and this
+    const rs_quantizer *q;
+    rs_int_rows rows;
+    atomic_size_t bad;
+};
+
+enum { PASS = 24 }; // rows of a block
+
+static void pass_block(void *context, size_t block)
+{
+    struct pass *p = context;
+    const struct run *r = p->r;
+    const size_t first = block * PASS, m = r->S - first < PASS ? r->S - first : PASS, n = p->n;
+    float *in = p->in + first * n;
+    if (p->norm_of != NULL) {
+        r->k->rmsnorm(m, n, p->norm_of + first * n, p->norm, r->shape->eps, in);
+        junction(r, p->change, first, m);
+    }
+    if (p->up != NULL) {
+        r->k->silu_gate(m * n, in, p->up + first * n, in);
+        if (r->shape->r4 != NULL)
+            r->k->hadamard(r->shape->r4, m, in, n, false);
+    }
+    const rs_int_rows rows = {.bits = p->rows.bits, .m = m, .k = n, .ld = n, .codes = p->rows.codes + first * n, .scale = p->rows.scale + first, .zero = p->rows.zero + first};
+    const size_t bad = rs_int_quantise(r->by, p->q, in, n, &rows);
+    if (bad > 0)
+        atomic_fetch_add(&p->bad, bad);
+}
+
+// Whether all of count linear layers have codes and read the same ones, and nobody looks on.
+static bool in_one_pass(const struct run *r, size_t count, const struct linear *l)
+{
+    for (size_t i = 0; i < count; i++)
+        if (l[i].codes == NULL || !same(l[i].input, l->input))
+            return false;
+    return r->tap == NULL;
+}
+
+// The pass, and the products of its codes.
+static void run_pass(struct run *r, struct pass p, size_t count, const struct linear *l, bool add)
+{
+    rs_int_product products[3];
+    p.r = r;
+    p.q = l->input;
+    p.rows = rows_of(r, l->input, p.n);
+    rs_threads_for((r->S + PASS - 1) / PASS, pass_block, &p);
+    r->bad += atomic_load(&p.bad);
+    for (size_t i = 0; i < count; i++)
+        products[i] = (rs_int_product){.w = l[i].codes, .y = l[i].y, .ldy = l[i].n, .add = add};
+    rs_int_gemm(r->by, count, products, &p.rows, r->codes + rows_bytes(r->S, p.n));
+    for (size_t i = 0; i < count; i++)
+        add_bias(r, l[i].n, l[i].bias, l[i].y);
 }
 
 static void attention_half(struct run *r, const rs_decoder_layer *l, const float *cos, const float *sin)
@@ -175,15 +246,25 @@ static void attention_half(struct run *r, const rs_decoder_layer *l, const float
     const rs_decoder_shape *s = r->shape;
     const size_t S = r->S, nq = s->n_q * s->h, nkv = s->n_kv * s->h;
     float *q = r->work, *k = q + region(S, nq), *v = k + region(S, nkv);
+    const struct linear qkv[] = {{&l->in_q, l->wq, l->bq, l->cq, nq, q}, {&l->in_k, l->wk, l->bk, l->ck, nkv, k}, {&l->in_v, l->wv, l->bv, l->cv, nkv, v}};
+    const struct linear o = {&l->in_o, l->wo, l->bo, l->co, s->d, r->x};
+    const bool changed = in_one_pass(r, 3, qkv);
+    rs_quantizer values = l->kv;
+    values.range = l->v_range;
     tap(r, RS_TAP_STREAM_ATTN, s->d, r->x);
-    r->k->rmsnorm(S, s->d, r->x, l->norm_attn, s->eps, r->input);
-    project(r, s->d, RS_TAP_QKV_RAW, 3, (struct linear[]){{&l->in_q, l->wq, l->bq, l->cq, nq, q}, {&l->in_k, l->wk, l->bk, l->ck, nkv, k}, {&l->in_v, l->wv, l->bv, l->cv, nkv, v}}, 0);
+    if (changed) {
+        run_pass(r, (struct pass){.n = s->d, .in = r->input, .norm_of = r->x, .norm = l->norm_attn, .change = &l->attn}, 3, qkv, false);
+    } else {
+        r->k->rmsnorm(S, s->d, r->x, l->norm_attn, s->eps, r->input);
+        project(r, s->d, RS_TAP_QKV_RAW, 3, qkv, 0);
+    }
     r->k->rope(S, s->n_q, s->h, q, nq, cos, sin);
     r->k->rope(S, s->n_kv, s->h, k, nkv, cos, sin);
     if (s->r3 != NULL) {
         r->k->hadamard(s->r3, S * s->n_q, q, s->h, false);
         r->k->hadamard(s->r3, S * s->n_kv, k, s->h, false);
     }
+    tap(r, RS_TAP_Q, nq, q);
     tap(r, RS_TAP_K_RAW, nkv, k);
     tap(r, RS_TAP_V_RAW, nkv, v);
     if (r->cache != NULL) {
@@ -191,12 +272,16 @@ static void attention_half(struct run *r, const rs_decoder_layer *l, const float
         r->k->attention_cached(r->cache, S, s->n_q, q, r->input);
     } else if (l->kv.bits < 16) {
         r->bad += r->k->fake_quant(&l->kv, S * s->n_kv, s->h, k, s->h);
-        r->bad += r->k->fake_quant(&l->kv, S * s->n_kv, s->h, v, s->h);
+        r->bad += r->k->fake_quant(&values, S * s->n_kv, s->h, v, s->h);
     }
     if (r->cache == NULL)
         r->k->attention(S, s->n_q, s->n_kv, s->h, q, k, v, r->input);
-    junction(r, &l->attn);
-    project(r, nq, RS_TAP_O_RAW, 1, &(struct linear){&l->in_o, l->wo, l->bo, l->co, s->d, r->x}, 1);
+    if (!changed)
+        junction(r, &l->attn, 0, S);
+    if (in_one_pass(r, 1, &o))
+        run_pass(r, (struct pass){.n = nq, .in = r->input}, 1, &o, true);
+    else
+        project(r, nq, RS_TAP_O_RAW, 1, &o, 1);
 }
 
 static void ffn_half(struct run *r, const rs_decoder_layer *l)
@@ -204,17 +289,28 @@ static void ffn_half(struct run *r, const rs_decoder_layer *l)
     const rs_decoder_shape *s = r->shape;
     const size_t S = r->S;
     float *gate = r->work, *up = gate + region(S, s->f);
+    const struct linear both[] = {{&l->in_gate, l->wgate, l->bgate, l->cgate, s->f, gate}, {&l->in_up, l->wup, l->bup, l->cup, s->f, up}};
+    const struct linear down = {&l->in_down, l->wdown, l->bdown, l->cdown, s->d, r->x};
+    const bool changed = in_one_pass(r, 2, both);
     tap(r, RS_TAP_STREAM_FFN, s->d, r->x);
-    r->k->rmsnorm(S, s->d, r->x, l->norm_ffn, s->eps, r->input);
-    project(r, s->d, RS_TAP_GATE_UP_RAW, 2, (struct linear[]){{&l->in_gate, l->wgate, l->bgate, l->cgate, s->f, gate}, {&l->in_up, l->wup, l->bup, l->cup, s->f, up}}, 0);
+    if (changed) {
+        run_pass(r, (struct pass){.n = s->d, .in = r->input, .norm_of = r->x, .norm = l->norm_ffn, .change = &l->ffn}, 2, both, false);
+    } else {
+        r->k->rmsnorm(S, s->d, r->x, l->norm_ffn, s->eps, r->input);
+        project(r, s->d, RS_TAP_GATE_UP_RAW, 2, both, 0);
+        junction(r, &l->ffn, 0, S);
+    }
+    if (in_one_pass(r, 1, &down)) {
+        run_pass(r, (struct pass){.n = s->f, .in = gate, .up = up}, 1, &down, true);
+        return;
+    }
     r->k->silu_gate(S * s->f, gate, up, gate);
     if (s->r4 != NULL)
         r->k->hadamard(s->r4, S, gate, s->f, false);
-    junction(r, &l->ffn);
-    struct run down = *r; // the same, reading gate
-    down.input = gate;
-    project(&down, s->f, RS_TAP_DOWN_RAW, 1, &(struct linear){&l->in_down, l->wdown, l->bdown, l->cdown, s->d, r->x}, 1);
-    r->bad = down.bad;
+    struct run of_gate = *r; // the same, reading gate
+    of_gate.input = gate;
+    project(&of_gate, s->f, RS_TAP_DOWN_RAW, 1, &down, 1);
+    r->bad = of_gate.bad;
 }
 
 size_t rs_decoder_forward(const rs_kernels *k, const rs_decoder_shape *shape, const rs_decoder_layer *layer, size_t S, const float *cos, const float *sin, float *x, void *scratch,

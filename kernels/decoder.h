@@ -12,7 +12,7 @@ typedef struct rs_junction {
     const float *t;
 } rs_junction;
 
-// Weights of one layer, f32, [out, in]; biases NULL where absent; norms NULL = ones.
+// Weights of one layer, f32, [out, in]; biases NULL where absent; norms NULL = ones. Without codes, wo or wdown NULL: what it reads is made for the taps, and nothing is added to the stream.
 typedef struct rs_decoder_layer {
     const float *norm_attn, *norm_ffn;
     const float *wq, *wk, *wv, *wo, *wgate, *wup, *wdown;
@@ -23,6 +23,7 @@ typedef struct rs_decoder_layer {
     rs_junction attn, ffn;                              // at the residual additions after attention and after the FFN
     rs_quantizer in_q, in_k, in_v, in_o, in_gate, in_up, in_down; // inputs of the linear layers; where those that share an input differ, it is quantised once for each setting
     rs_quantizer kv;                                    // K after RoPE and r3, V after its projection; per token and KV head (group: within the head)
+    rs_range v_range;                                   // that of V; kv has that of K
 } rs_decoder_layer;
 
 typedef struct rs_decoder_shape {
@@ -31,8 +32,8 @@ typedef struct rs_decoder_shape {
     const rs_hadamard *r3, *r4; // online rotations, NULL = none; r3->n == h, r4->n == f
 } rs_decoder_shape;
 
-// Where a tap sees data: what the matrix multiplication reads, after online transforms and before (RAW) or after quantising.
-typedef enum rs_tap { RS_TAP_QKV_RAW, RS_TAP_QKV, RS_TAP_K_RAW, RS_TAP_V_RAW, RS_TAP_O_RAW, RS_TAP_O, RS_TAP_GATE_UP_RAW, RS_TAP_GATE_UP, RS_TAP_DOWN_RAW, RS_TAP_DOWN, RS_TAP_STREAM_ATTN, RS_TAP_STREAM_FFN } rs_tap;
+// Where a tap sees data: what the matrix multiplication reads, after online transforms and before (RAW) or after quantising; Q: queries after RoPE and r3, as attention reads them.
+typedef enum rs_tap { RS_TAP_QKV_RAW, RS_TAP_QKV, RS_TAP_Q, RS_TAP_K_RAW, RS_TAP_V_RAW, RS_TAP_O_RAW, RS_TAP_O, RS_TAP_GATE_UP_RAW, RS_TAP_GATE_UP, RS_TAP_DOWN_RAW, RS_TAP_DOWN, RS_TAP_STREAM_ATTN, RS_TAP_STREAM_FFN } rs_tap;
 typedef void rs_tap_fn(void *context, rs_tap tap, size_t rows, size_t cols, const float *x, size_t ld);
 
 // The halves of a layer; between them the stream has passed the residual addition after attention.

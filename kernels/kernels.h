@@ -6,13 +6,18 @@
 
 #include "kernels/hadamard.h"
 
-// How rows are quantised (numerics.md 1): bits 2..8, or 16 = not at all; sym: codes -2^(b-1)..2^(b-1)-1, scale max / (2^(b-1) - 1); clip in (0, 1];
+// What the codes span. ZERO: a range that holds 0; symmetric: its end is the last code. FREE (asymmetric only): the range of the values alone, so that the zero point may lie outside the
+// codes; where that leaves no scale, or a zero point beyond 2^24, it is ZERO. HALF (symmetric only): the end lies half a step behind the last code.
+typedef enum rs_range { RS_RANGE_ZERO, RS_RANGE_FREE, RS_RANGE_HALF } rs_range;
+
+// How rows are quantised (numerics.md 1, 2): bits 2..8, or 16 = not at all; sym: codes -2^(b-1)..2^(b-1)-1, scale max / (2^(b-1) - 1), of HALF max / (2^(b-1) - 1/2); clip in (0, 1];
 // group: values that share a scale, 0 = the whole row.
 typedef struct rs_quantizer {
     unsigned bits;
     bool sym;
     float clip;
     size_t group;
+    rs_range range;
 } rs_quantizer;
 
 struct rs_kv_cache;
@@ -43,6 +48,10 @@ typedef struct rs_kernels {
     void (*attention_cached)(const struct rs_kv_cache *c, size_t S, size_t n_q, const float *q, float *out);
     // y[n] = w[n, k] x, w of f16 or bf16 with leading dimension ldw.
     void (*gemv_half)(bool bf16, size_t n, size_t k, const float *x, const uint16_t *w, size_t ldw, float *y);
+    // y[o] = scale[o] (w[o] x), w [n, k] codes.
+    void (*gemv_int8)(size_t n, size_t k, const float *x, const int8_t *w, const float *scale, float *y);
+    // x [S, d] <- x + ((x q) m) q^T with q [d, r], m [r, r] (method.md 3); work: 2 S r floats.
+    void (*lowrank)(size_t S, size_t d, size_t r, float *x, const float *q, const float *m, float *work);
     // y = silu(gate) * up, n values; y may be gate or up.
     void (*silu_gate)(size_t n, const float *gate, const float *up, float *y);
     // x <- x H (transpose: x H^T) in place on B rows of H->n values, leading dimension ld.

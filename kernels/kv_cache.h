@@ -9,9 +9,10 @@
 enum { RS_KV_BLOCK = 1 << 14 }; // values that are unpacked at a time
 
 typedef struct rs_kv_cache {
-    rs_quantizer q;                    // bits 2..8 or 16; group 0 or a divisor of h
+    rs_quantizer q;                    // of K: bits 2..8 or 16; group 0 or a divisor of h
     size_t n_kv, h, capacity, count;   // in tokens
     uint8_t *memory;                   // rs_kv_cache_bytes, 64-aligned, the caller's
+    rs_range v_range;                  // of V, the rest is as for K
 } rs_kv_cache;
 
 // Bytes of c->memory; 0 where a size is 0, h is above RS_KV_BLOCK, bits or group are not possible or the size overflows.

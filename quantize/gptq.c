@@ -9,6 +9,7 @@
 #include "kernels/clip.h"
 #include "kernels/kernels.h"
 #include "kernels/threads.h"
+#include "quantize/scales.h"
 #include "transforms/dense.h"
 
 #define RAISES 3 // how often a failed factorisation is tried again with ten times the damp
@@ -113,6 +114,7 @@ typedef struct gptq_job {
     double *loss;         // [rows]
     const uint32_t *step; // [cols]: the inverse of f->order
     bool *opens;          // [cols]: the step is the first of its group
+    bool early, stale;    // scales from w before the loop; scales of groups from the columns as they were when the block began
     size_t from, to, block;
     rs_rows rows;
 } gptq_job;
@@ -127,31 +129,34 @@ static void start_body(void *context, size_t piece)
         bool good = rs_rows_check(rows, r, w); // a bad row ends it all later; until then it is a row of zeros
         for (size_t i = 0; i < cols; i++) job->work[r * cols + i] = !good || job->f->dead[job->f->order[i]] ? 0 : w[job->f->order[i]];
         job->loss[r] = 0;
+        for (size_t g = 0; job->early && good && g < rows->groups; g++)
+            job->scales[r * rows->groups + g] = rs_clip_span(&job->clip, rows->group, w + g * rows->group, job->codes + r * cols + g * rows->group, NULL);
     }
 }
 
-// The scale of group g for a row whose steps before i are done; the columns beyond this block have not heard of its errors yet.
-static float group_scale(const gptq_job *job, const float *work, const float *error, size_t g, size_t i, float *span, int8_t *codes)
+// The scale of group g for a row whose steps before i are done; the columns beyond this block have not heard of its errors yet. start: the columns of this block when it began.
+static float group_scale(const gptq_job *job, const float *work, const float *start, const float *error, size_t g, size_t i, float *span, int8_t *codes)
 {
     const size_t n = job->rows.cols, size = job->rows.group;
     for (size_t j = 0; j < size; j++) {
         size_t p = job->step[g * size + j];
-        float x = work[p];
-        for (size_t k = job->from; p >= job->to && k < i; k++) x += error[k - job->from] * job->f->U[k * n + p];
+        float x = job->stale && p >= job->from && p < job->to ? start[p - job->from] : work[p];
+        for (size_t k = job->from; !job->stale && p >= job->to && k < i; k++) x += error[k - job->from] * job->f->U[k * n + p];
         span[j] = isfinite(x) ? x : 0;
     }
     return rs_clip_span(&job->clip, size, span, codes, NULL);
 }
 
-static void block_row(gptq_job *job, size_t r, float *span, int8_t *span_codes)
+static void block_row(gptq_job *job, size_t r, float *start, float *span, int8_t *span_codes)
 {
     const size_t n = job->rows.cols, groups = job->rows.groups, to = job->to;
     const float *U = job->f->U, top = (float)((1 << (job->clip.bits - 1)) - 1);
     float *work = job->work + r * n, *error = job->error + r * job->block, *scales = job->scales + r * groups;
     double loss = 0;
+    memcpy(start, work + job->from, (to - job->from) * sizeof *start);
     for (size_t i = job->from; i < to; i++) {
         size_t column = job->f->order[i], g = column / job->rows.group;
-        if (job->opens[i]) scales[g] = group_scale(job, work, error, g, i, span, span_codes);
+        if (job->opens[i] && !job->early) scales[g] = group_scale(job, work, start, error, g, i, span, span_codes);
         float s = scales[g], c = rintf(work[i] / s);
         c = c > -top - 1 ? c < top ? c : top : -top - 1; // never a NaN
         job->codes[r * n + column] = (int8_t)c;
@@ -167,11 +172,11 @@ static void block_body(void *context, size_t piece)
 {
     gptq_job *job = context;
     size_t end = (piece + 1) * RS_ROWS_PIECE < job->rows.rows ? (piece + 1) * RS_ROWS_PIECE : job->rows.rows;
-    float *span = malloc(job->rows.group * sizeof *span);
+    float *span = malloc((job->rows.group + job->block) * sizeof *span);
     int8_t *codes = malloc(job->rows.group);
     if (span == NULL || codes == NULL) rs_rows_no_memory(&job->rows);
     else
-        for (size_t r = piece * RS_ROWS_PIECE; r < end; r++) block_row(job, r, span, codes);
+        for (size_t r = piece * RS_ROWS_PIECE; r < end; r++) block_row(job, r, span + job->rows.group, span, codes);
     free(span);
     free(codes);
 }
@@ -211,10 +216,15 @@ static void chart(gptq_job *job, uint32_t *step, bool *seen)
 rs_status rs_gptq_pack(const rs_scheme *s, const rs_tensor *packed, const rs_gptq_options *o, const rs_gptq_factor *f, const float *w, uint8_t *payload, rs_pack_error *cost,
                        double *loss, rs_error *e)
 {
-    gptq_job job = {.clip = {.bits = s->w_bits, .steps = s->clip_steps, .scale_f16 = s->scale_dtype == RS_F16}, .f = f, .w = w};
+    gptq_job job = {.f = f, .w = w};
     if (packed->n_dims != 2 || packed->shape[1] != f->n || o->block == 0) return rs_fail(e, RS_E_INTERNAL, "%s: no matrix of %zu columns, or no block", packed->name, f->n);
+    if (o->act_order && packed->group != 0 && s->peer != RS_PEER_NONE && s->peer != RS_PEER_COMPRESSED)
+        return rs_fail(e, RS_USAGE, "%s: %s does not order columns where they have groups", packed->name, rs_compat_of(s->peer)->name);
     RS_TRY(rs_rows_open(&job.rows, packed, payload, e));
     const size_t rows = job.rows.rows, n = job.rows.cols;
+    job.clip = rs_scales_clip(s, w, rows, n, job.rows.group);
+    job.early = s->peer == RS_PEER_COMPRESSED || (s->peer != RS_PEER_NONE && job.rows.groups == 1);
+    job.stale = s->peer != RS_PEER_NONE;
     job.block = o->block < n ? o->block : n;
     job.work = malloc((rows * n + 1) * sizeof *job.work);
     job.error = malloc((rows * job.block + 1) * sizeof *job.error);

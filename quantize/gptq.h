@@ -30,7 +30,8 @@ RS_MUST_CHECK rs_status rs_gptq_factorise(rs_gptq_factor *f, const rs_gptq_optio
 void rs_gptq_factor_free(rs_gptq_factor *f);
 
 // Quantises w [rows, f->n] into payload as rs_rtn_pack does, which describes packed and cost. The scale of a row (or group) is that of rs_rtn_pack on the columns as they are
-// when the loop reaches the first of them. *loss (NULL allowed): the sum over rows of E H E^T, E what rounding changed, H with its damp (dead columns left out).
+// when the loop reaches the first of them; by the peers of the scheme (numerics.md 4) that of a row on the columns as they came, dead ones too, and that of a group on the columns as they
+// were when the block began (SpinQuant, QuaRot) or came (compressed-tensors). *loss (NULL allowed): the sum over rows of E H E^T, E what rounding changed, H with its damp (dead columns left out).
 // Rows are spread over the pool; the result does not depend on the number of threads, but on the dense products of the processor. E_VALUE (names the row; or errors that grew beyond f32), E_NOMEM.
 RS_MUST_CHECK rs_status rs_gptq_pack(const rs_scheme *s, const rs_tensor *packed, const rs_gptq_options *o, const rs_gptq_factor *f, const float *w, uint8_t *payload, rs_pack_error *cost,
                                      double *loss, rs_error *e);

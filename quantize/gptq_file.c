@@ -46,7 +46,7 @@ static json_t *asked(const rs_gptq_model *g, const rs_gptq_origin *from)
     const rs_calibration *c = rs_gptq_model_streams((rs_gptq_model *)(uintptr_t)g);
     json_t *root = json_object();
     const struct { const char *name; json_t *value; } list[] = {
-        {"w-bits", whole((uint64_t)o->scheme.w_bits)}, {"group", whole(o->scheme.group)}, {"scale", json_string(rs_dtype_name(o->scheme.scale_dtype))}, {"clip", whole((uint64_t)o->scheme.clip_steps)},
+        {"compat", whole(o->scheme.peer)}, {"w-bits", whole((uint64_t)o->scheme.w_bits)}, {"group", whole(o->scheme.group)}, {"scale", json_string(rs_dtype_name(o->scheme.scale_dtype))}, {"clip", whole((uint64_t)o->scheme.clip_steps)},
         {"samples", whole(c->samples)}, {"ctx", whole(c->ctx)}, {"skip", whole(from->skip)}, {"damp", real(o->gptq.damp)}, {"block", whole(o->gptq.block)}, {"act-order", json_boolean(o->gptq.act_order)},
         {"one-pass", json_boolean(o->one_pass)}, {"text", hex(&from->text_sum)}, {"recipe", hex(&from->recipe_sum)}, {"version", json_string(RS_VERSION)},
         {"processor: dense products", json_string(openblas_get_corename())}, {"processor: kernels", json_string(rs_network_kernels(c->n)->name)},

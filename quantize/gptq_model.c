@@ -149,10 +149,19 @@ static rs_status quantise(rs_gptq_model *g, uint64_t layer, int i, rs_error *e)
     return st;
 }
 
+// Sums what the taps of halves see; the product behind the last of them is left out.
+static rs_status listen(rs_gptq_model *g, rs_half halves, rs_error *e)
+{
+    rs_decoder_layer layer = g->layer;
+    if (halves & RS_HALF_FFN) layer.wdown = NULL;
+    else layer.wo = NULL;
+    return rs_calibration_pass(&g->c, &layer, halves, false, sum_up, g, e);
+}
+
 static rs_status both_halves(rs_gptq_model *g, uint64_t layer, rs_error *e)
 {
     for (int i = 0; i < INPUTS; i++) RS_TRY(begin_sum(g, i, e));
-    RS_TRY(rs_calibration_pass(&g->c, &g->layer, RS_HALF_BOTH, false, sum_up, g, e));
+    RS_TRY(listen(g, RS_HALF_BOTH, e));
     for (int i = 0; i < INPUTS; i++) RS_TRY(quantise(g, layer, i, e));
     return layer + 1 == g->L ? RS_OK : rs_calibration_pass(&g->c, &g->layer, RS_HALF_BOTH, true, NULL, NULL, e);
 }
@@ -165,7 +174,7 @@ static rs_status half(rs_gptq_model *g, uint64_t layer, rs_half which, rs_error 
     if (g->hessian[i] != NULL) RS_TRY(rs_calibration_norm(&g->c, i == 0 ? g->layer.norm_attn : g->layer.norm_ffn, inputs[i].tap, sum_up, g, e));
     RS_TRY(quantise(g, layer, i, e));
     RS_TRY(begin_sum(g, i + 1, e));
-    RS_TRY(rs_calibration_pass(&g->c, &g->layer, which, false, sum_up, g, e));
+    RS_TRY(listen(g, which, e));
     RS_TRY(quantise(g, layer, i + 1, e));
     return which == RS_HALF_FFN && layer + 1 == g->L ? RS_OK : rs_calibration_pass(&g->c, &g->layer, which, true, NULL, NULL, e);
 }

@@ -15,8 +15,10 @@ rs_status rs_pack_head(const rs_head *in, const rs_pack_options *o, rs_head *out
     *out = *in;
     out->plan.a = o->a;
     out->plan.kv = o->kv;
+    out->plan.a.range = rs_compat_range(o->scheme.peer, &o->a);
+    rs_compat_kv(o->scheme.peer, &out->plan.kv, &out->plan.v_range);
     if (o->recipe != NULL) RS_TRY(rs_recipe_check(o->recipe, &o->scheme, in->layers, e));
-    return rs_recipe_plan(o->recipe, in->layers, &out->plan, arena, e);
+    return rs_recipe_plan(o->recipe, o->scheme.peer, o->head, in->layers, &out->plan, arena, e);
 }
 
 // A recipe, and the exceptions of the plan with it, go by names, roles and layers, which must belong together.
@@ -32,7 +34,9 @@ rs_status rs_pack_plan(const rs_pack_options *o, const rs_tensor *t, rs_pack_tar
 {
     *to = (rs_pack_target){.kind = RS_PACK_COPY, .scheme = rs_recipe_scheme(o->recipe, &o->scheme, t), .tensor = *t};
     if (o->recipe != NULL && rs_scheme_matrix(t)) RS_TRY(check_name(t, e));
-    if (rs_scheme_packs(&to->scheme, t)) {
+    const bool head = t->role == RS_ROLE_HEAD && t->n_dims == 2 && o->scheme.head_bits < 16;
+    if (head) to->scheme = (rs_scheme){.w_bits = o->scheme.head_bits, .scale_dtype = RS_F32, .clip_steps = o->scheme.clip_steps};
+    if (head || rs_scheme_packs(&to->scheme, t)) {
         if (t->enc != RS_ENC_RAW) return rs_fail(e, RS_USAGE, "%s: packed already (%s)", t->name, rs_enc_name(t->enc));
         to->kind = RS_PACK_CODE;
         return rs_quantize_layout(&to->scheme, t, &to->tensor, e);
@@ -77,12 +81,13 @@ static rs_status pack_tensor(rs_stage *s, const rs_frame *f, const rs_pack_optio
     float *decoded = NULL;
     const float *w;
     rs_pack_error cost;
-    rs_status st = o->payload == NULL ? read_weights(s, f, &raw, &decoded, &w, e) : RS_OK;
+    const bool here = o->payload == NULL || !rs_scheme_matrix(packed); // the LM head always is
+    rs_status st = here ? read_weights(s, f, &raw, &decoded, &w, e) : RS_OK;
     if (st == RS_OK && (payload = malloc((size_t)packed->payload_len + 1)) == NULL) st = rs_fail(e, RS_E_NOMEM, "%s: packed payload", packed->name);
-    if (st == RS_OK) st = o->payload == NULL ? rs_rtn_pack(&to->scheme, packed, w, payload, &cost, e) : o->payload(o->source, packed, payload, e);
+    if (st == RS_OK) st = here ? rs_rtn_pack(&to->scheme, packed, w, payload, &cost, e) : o->payload(o->source, packed, payload, e);
     if (st == RS_OK) st = rs_writer_tensor(s->writer, packed, payload, e);
-    if (st == RS_OK && o->payload != NULL && o->values != NULL) st = record(s, packed, o, e);
-    if (st == RS_OK && o->payload == NULL && o->packed != NULL) o->packed(o->context, packed, &cost);
+    if (st == RS_OK && !here && o->values != NULL) st = record(s, packed, o, e);
+    if (st == RS_OK && here && o->packed != NULL) o->packed(o->context, packed, &cost);
     free(raw);
     free(decoded);
     free(payload);
@@ -120,16 +125,26 @@ rs_status rs_pack_check(const rs_config *c, const rs_pack_options *o, rs_error *
     if (o->recipe == NULL && o->a.group != 0 && (c->d % o->a.group != 0 || c->f % o->a.group != 0 || (c->n_q * c->h) % o->a.group != 0))
         return rs_fail(e, RS_USAGE, "--a-group %llu does not divide every input width (%llu, %llu, %llu)", (unsigned long long)o->a.group, (unsigned long long)c->d, (unsigned long long)(c->n_q * c->h),
                        (unsigned long long)c->f);
+    if (o->scheme.head_bits < 16 && c->tied) return rs_fail(e, RS_USAGE, "--head-bits: the LM head is the embedding; rs-fuse makes two of them");
     for (uint64_t i = 0; i < c->L * RS_SCHEME_ROLES; i++) {
         rs_tensor t, packed;
         rs_scheme_matrix_at(c, i, &t);
         rs_scheme s = rs_recipe_scheme(o->recipe, &o->scheme, &t);
-        rs_act a = rs_recipe_act(o->recipe, &o->a, &t);
+        rs_act a = rs_recipe_act(o->recipe, o->scheme.peer, c->h, &o->a, &t);
         if (rs_scheme_packs(&s, &t)) RS_TRY(rs_quantize_layout(&s, &t, &packed, e));
         if (a.group != 0 && t.shape[1] % a.group != 0)
             return rs_fail(e, RS_USAGE, "%s: activations in groups of %llu do not fit its %llu columns", t.name, (unsigned long long)a.group, (unsigned long long)t.shape[1]);
     }
     return RS_OK;
+}
+
+rs_status rs_pack_ahead(rs_pack_options *o, rs_reader *r, rs_prelude **p, rs_error *e)
+{
+    *p = NULL;
+    if (!rs_compat_of(o->scheme.peer)->a_head || rs_reader_head(r)->kind != RS_KIND_WEIGHTS) return RS_OK;
+    RS_TRY(rs_prelude_read(p, r, e));
+    o->head = rs_prelude_config(*p)->h;
+    return rs_pack_check(rs_prelude_config(*p), o, e);
 }
 
 rs_status rs_pack_config(rs_reader *r, const rs_frame *f, const rs_pack_options *o, uint8_t **json, rs_error *e)

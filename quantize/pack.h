@@ -7,10 +7,12 @@
 #include "formats/stage.h"
 #include "quantize/recipe.h"
 #include "quantize/rtn.h"
+#include "transforms/prelude.h"
 
 typedef struct rs_pack_options {
     rs_scheme scheme;
-    rs_act a, kv;            // recorded in the plan
+    rs_act a, kv;            // recorded in the plan, with the ranges that scheme.peer gives them
+    uint64_t head;           // size of a head, for peers that want one (rs_pack_ahead); 0: not known
     const rs_recipe *recipe; // what differs for some matrices; NULL: nothing
     // Called after each packed tensor with its cost, and after every tensor with the bytes read so far; each may be NULL.
     void (*packed)(void *context, const rs_tensor *t, const rs_pack_error *cost);
@@ -22,6 +24,10 @@ typedef struct rs_pack_options {
     rs_status (*values)(void *source, const rs_tensor *packed, rs_arena *a, const rs_value **values, rs_error *e);
     void *source;
 } rs_pack_options;
+
+// Where the peer wants to know the size of a head before a head can be written: reads the frames up to config.json, checks what they say (rs_pack_check) and sets o->head; otherwise *p is NULL.
+// The frames are to be written in their place by rs_prelude_write. Errors of rs_prelude_read and rs_pack_check.
+RS_MUST_CHECK rs_status rs_pack_ahead(rs_pack_options *o, rs_reader *r, rs_prelude **p, rs_error *e);
 
 // What becomes of a tensor.
 typedef enum rs_pack_kind { RS_PACK_COPY, RS_PACK_ROUND, RS_PACK_CODE } rs_pack_kind; // as it is; to scheme.rest; to codes

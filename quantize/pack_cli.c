@@ -13,6 +13,7 @@ static const char usage_text[] =
     "      --group N      columns that share a scale (default 0: one scale per row)\n"
     "      --scale TYPE   type of the scales, f32 or f16 (default f32)\n"
     "      --clip MODE    mse = best of 80 clip ratios by error^2.4, none = max / (2^(b-1) - 1) (default mse)\n"
+    "      --head-bits N  bits of the LM head, 2..8, to nearest, one scale per row; 16 = as --rest says (default 16)\n"
     "      --rest TYPE    type of embedding and LM head: f16, bf16, f32 or keep (default f16; keep with --w-bits 16)\n"
     "      --a-bits N     bits of activations, 2..8, or 16 = not quantised (default 16)\n"
     "      --a-group N    values that share a scale (default 0: one scale per token)\n"
@@ -31,6 +32,7 @@ static const char usage_text[] =
     "      --checkpoint FILE, --save-every N   where to save for --resume (default: the output with .ckpt behind it); every N layers too (default 0: only when interrupted)\n"
     "      --resume       go on from the checkpoint\n"
     "\n"
+    "      --compat NAME  numerics of spinquant, quarot or compressed-tensors for weights, activations, KV cache and GPTQ; options beside it win; rs-pack(1) says what each is\n"
     "      --recipe FILE  JSON: rules that give some matrices other bits, groups, methods, or leave them alone; rs-pack(1) has the form\n"
     "      --dry-run      list what would be written, with bytes and bits per weight; write nothing\n"
     "      --json         the list as JSON\n"
@@ -41,22 +43,24 @@ static const char usage_text[] =
     "  -q, --quiet        no progress line\n"
     "      --help, --version\n";
 
-enum { OPT_W_BITS = 1, OPT_GROUP, OPT_SCALE, OPT_CLIP, OPT_REST, OPT_A_BITS, OPT_A_GROUP, OPT_A_CLIP, OPT_A_SYM, OPT_KV_BITS, OPT_KV_GROUP, OPT_KV_CLIP, OPT_KV_SYM,
-       OPT_GPTQ, OPT_TEXT, OPT_SAMPLES, OPT_CTX, OPT_SKIP, OPT_DAMP, OPT_BLOCK, OPT_ACT_ORDER, OPT_ONE_PASS, OPT_CHECKPOINT, OPT_SAVE_EVERY, OPT_RESUME, OPT_RECIPE, OPT_DRY_RUN };
+enum { OPT_W_BITS = 1, OPT_GROUP, OPT_SCALE, OPT_CLIP, OPT_REST, OPT_HEAD_BITS, OPT_A_BITS, OPT_A_GROUP, OPT_A_CLIP, OPT_A_SYM, OPT_KV_BITS, OPT_KV_GROUP, OPT_KV_CLIP, OPT_KV_SYM,
+       OPT_GPTQ, OPT_TEXT, OPT_SAMPLES, OPT_CTX, OPT_SKIP, OPT_DAMP, OPT_BLOCK, OPT_ACT_ORDER, OPT_ONE_PASS, OPT_CHECKPOINT, OPT_SAVE_EVERY, OPT_RESUME, OPT_RECIPE, OPT_DRY_RUN, OPT_COMPAT };
 
 static const rs_option option_list[] = {
     {"w-bits", 0, true, OPT_W_BITS},   {"group", 0, true, OPT_GROUP},       {"scale", 0, true, OPT_SCALE},     {"clip", 0, true, OPT_CLIP},     {"rest", 0, true, OPT_REST},
+    {"head-bits", 0, true, OPT_HEAD_BITS},
     {"a-bits", 0, true, OPT_A_BITS},   {"a-group", 0, true, OPT_A_GROUP},   {"a-clip", 0, true, OPT_A_CLIP},   {"a-sym", 0, false, OPT_A_SYM},
     {"kv-bits", 0, true, OPT_KV_BITS}, {"kv-group", 0, true, OPT_KV_GROUP}, {"kv-clip", 0, true, OPT_KV_CLIP}, {"kv-sym", 0, false, OPT_KV_SYM},
     {"gptq", 0, false, OPT_GPTQ},      {"text", 0, true, OPT_TEXT},         {"samples", 0, true, OPT_SAMPLES}, {"ctx", 0, true, OPT_CTX},       {"skip", 0, true, OPT_SKIP},
     {"damp", 0, true, OPT_DAMP},       {"block", 0, true, OPT_BLOCK},       {"act-order", 0, false, OPT_ACT_ORDER}, {"one-pass", 0, false, OPT_ONE_PASS},
     {"checkpoint", 0, true, OPT_CHECKPOINT}, {"save-every", 0, true, OPT_SAVE_EVERY}, {"resume", 0, false, OPT_RESUME},
-    {"recipe", 0, true, OPT_RECIPE},   {"dry-run", 0, false, OPT_DRY_RUN},
+    {"recipe", 0, true, OPT_RECIPE},   {"dry-run", 0, false, OPT_DRY_RUN}, {"compat", 0, true, OPT_COMPAT},
 };
 
 struct parsed {
     rs_pack_cli c;
     const char *only_gptq; // an option that was given and goes with --gptq only
+    uint64_t given;        // bit OPT_*: an option that wins over --compat was
 };
 
 static rs_status bits(const char *what, const char *value, int64_t *out, rs_error *e)
@@ -133,10 +137,15 @@ static rs_status parse(void *context, int id, const char *value, rs_error *e)
     rs_scheme *s = &o->pack.scheme;
     int64_t n = 0;
     size_t at = 0;
+    p->given |= (uint64_t)1 << id;
     switch (id) {
     case OPT_W_BITS:
         RS_TRY(bits("--w-bits", value, &n, e));
         s->w_bits = (int)n;
+        return RS_OK;
+    case OPT_HEAD_BITS:
+        RS_TRY(bits("--head-bits", value, &n, e));
+        s->head_bits = (int)n;
         return RS_OK;
     case OPT_GROUP:
         RS_TRY(rs_cli_int("--group", value, 0, 1 << 24, &n, e));
@@ -163,8 +172,28 @@ static rs_status parse(void *context, int id, const char *value, rs_error *e)
         return RS_OK;
     case OPT_RECIPE: o->recipe = value; return RS_OK;
     case OPT_DRY_RUN: o->dry_run = true; return RS_OK;
+    case OPT_COMPAT: return rs_compat_find(value, &s->peer) ? RS_OK : rs_fail(e, RS_USAGE, "--compat: '%s' is none of: spinquant quarot compressed-tensors", value);
     default: return parse_gptq(p, id, value, e);
     }
+}
+
+// What a peer does where no option says otherwise, and what it cannot do.
+static rs_status compat(struct parsed *p, rs_error *e)
+{
+    rs_pack_options *o = &p->c.pack;
+    const rs_compat *c = rs_compat_of(o->scheme.peer);
+    if (o->scheme.peer == RS_PEER_NONE) return RS_OK;
+    if (!(p->given >> OPT_CLIP & 1)) o->scheme.clip_steps = c->steps;
+    else if (o->scheme.clip_steps > 1) o->scheme.clip_steps = c->mse;
+    if (!(p->given >> OPT_GROUP & 1) && o->scheme.w_bits < 8) o->scheme.group = c->group;
+    if (!(p->given >> OPT_A_CLIP & 1)) o->a.clip = c->a_clip;
+    if (!(p->given >> OPT_KV_CLIP & 1)) o->kv.clip = c->kv_clip;
+    o->a.sym = o->a.sym || c->a_sym;
+    p->c.by.gptq.act_order = p->c.by.gptq.act_order || c->act_order;
+    if (c->half && o->kv.bits < 16) return rs_fail(e, RS_USAGE, "--compat %s has no KV cache with a scale for each token: its scales are those of a whole tensor or head", c->name);
+    if (o->kv.bits < 16 && o->kv.group != 0) return rs_fail(e, RS_USAGE, "--compat %s quantises K and V per head, not in groups of %llu", c->name, (unsigned long long)o->kv.group);
+    if (!c->act_order && p->c.by.gptq.act_order && o->scheme.group != 0) return rs_fail(e, RS_USAGE, "--compat %s: --act-order does not go with groups of weights", c->name);
+    return RS_OK;
 }
 
 // What the options say about each other.
@@ -187,6 +216,7 @@ rs_status rs_pack_cli_parse(rs_pack_cli *c, int argc, char **argv, rs_error *e)
     struct parsed p = {.c = {.pack = {.scheme = rs_scheme_default(), .a = {.bits = 16, .clip = 1}, .kv = {.bits = 16, .clip = 1}}, .samples = 128, .ctx = 2048, .by = {.gptq = rs_gptq_default()}}};
     rs_status st = rs_cli_parse(&p.c.cli, "rs-pack", usage_text, option_list, sizeof option_list / sizeof *option_list, argc, argv, parse, &p, e);
     if (st == RS_OK) st = check(&p, e);
+    if (st == RS_OK) st = compat(&p, e);
     *c = p.c; // with the name of the tool, for the message about a failure
     return st;
 }

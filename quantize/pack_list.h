@@ -7,6 +7,6 @@
 #include "quantize/pack.h"
 
 // Reads the stream of s (after rs_stage_open) to its end, with the checks of rs_pack_head and rs_pack_stream but for those of values, and writes nothing. The caller frees b->p. E_LIMIT, E_NOMEM.
-RS_MUST_CHECK rs_status rs_pack_list(rs_stage *s, const rs_pack_options *o, bool json, rs_text_buffer *b, rs_error *e);
+RS_MUST_CHECK rs_status rs_pack_list(rs_stage *s, const rs_pack_options *options, bool json, rs_text_buffer *b, rs_error *e);
 
 #endif

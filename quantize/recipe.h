@@ -38,10 +38,11 @@ void rs_recipe_free(rs_recipe *r);
 
 // Whether every rule has something to say about a Llama of so many layers, and GPTQ something to do where s asks for it. RS_USAGE, naming the rule.
 RS_MUST_CHECK rs_status rs_recipe_check(const rs_recipe *r, const rs_scheme *s, uint64_t layers, rs_error *e);
-// What s (a, the quantiser of its input) becomes for matrix t: later rules win. r NULL, or t no matrix that can be packed: unchanged.
+// What s (a, the quantiser of its input) becomes for matrix t: later rules win. r NULL, or t no matrix that can be packed: unchanged, but for what s->peer (peer; head: size of a head, 0: not
+// known, then the input of o is as the others) makes of them.
 rs_scheme rs_recipe_scheme(const rs_recipe *r, const rs_scheme *s, const rs_tensor *t);
-rs_act rs_recipe_act(const rs_recipe *r, const rs_act *a, const rs_tensor *t);
-// Puts the exceptions from plan->a that the recipe asks for in place of those that the plan has; junctions keep theirs. The list is made in arena. E_NOMEM.
-RS_MUST_CHECK rs_status rs_recipe_plan(const rs_recipe *r, uint64_t layers, rs_plan *plan, rs_arena *arena, rs_error *e);
+rs_act rs_recipe_act(const rs_recipe *r, rs_peer peer, uint64_t head, const rs_act *a, const rs_tensor *t);
+// Puts the exceptions from plan->a that the recipe and the peer ask for in place of those that the plan has; junctions keep theirs. The list is made in arena. E_NOMEM.
+RS_MUST_CHECK rs_status rs_recipe_plan(const rs_recipe *r, rs_peer peer, uint64_t head, uint64_t layers, rs_plan *plan, rs_arena *arena, rs_error *e);
 
 #endif

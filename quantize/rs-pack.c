@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // rs-pack: packs the weights of a stream to few bits, by themselves or by GPTQ, and records how activations and the KV cache are to be quantised.
-#include <cblas.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 #include "quantize/gptq_file.h"
 #include "quantize/pack_cli.h"
 #include "quantize/pack_list.h"
+#include "quantize/pack_params.h"
 
 struct run {
     rs_pack_cli *o;
@@ -69,30 +69,6 @@ static void on_layer(void *context, uint64_t layer, double output_error)
 static void on_layers(void *context, double layers)
 {
     rs_progress_at(&((struct run *)context)->progress, layers);
-}
-
-static rs_value *params(rs_arena *a, const rs_pack_cli *options)
-{
-    const rs_pack_options *o = &options->pack;
-    rs_value *p = rs_value_map(a);
-    rs_map_put(a, p, "w_bits", rs_value_uint(a, (uint64_t)o->scheme.w_bits));
-    rs_map_put(a, p, "w_group", rs_value_uint(a, o->scheme.group));
-    rs_map_put(a, p, "w_clip", rs_value_str(a, o->scheme.clip_steps > 1 ? "mse80" : "none"));
-    rs_map_put(a, p, "w_method", rs_value_str(a, o->scheme.gptq ? "gptq" : "rtn"));
-    rs_map_put(a, p, "scale", rs_value_str(a, rs_dtype_name(o->scheme.scale_dtype)));
-    rs_map_put(a, p, "rest", rs_value_str(a, o->scheme.rest_keep ? "keep" : rs_dtype_name(o->scheme.rest)));
-    if (o->recipe != NULL && o->recipe->text != NULL) rs_map_put(a, p, "recipe", rs_value_str(a, o->recipe->text));
-    if (!o->scheme.gptq) return p;
-    rs_map_put(a, p, "samples", rs_value_uint(a, (uint64_t)options->samples));
-    rs_map_put(a, p, "ctx", rs_value_uint(a, (uint64_t)options->ctx));
-    rs_map_put(a, p, "skip", rs_value_uint(a, (uint64_t)options->skip));
-    rs_map_put(a, p, "damp", rs_value_f64(a, options->by.gptq.damp));
-    rs_map_put(a, p, "block", rs_value_uint(a, options->by.gptq.block));
-    rs_map_put(a, p, "act_order", rs_value_bool(a, options->by.gptq.act_order));
-    rs_map_put(a, p, "one_pass", rs_value_bool(a, options->by.one_pass));
-    rs_map_put(a, p, "blas", rs_value_str(a, openblas_get_corename()));
-    rs_map_put(a, p, "kernels", rs_value_str(a, rs_kernels_cpu()->name));
-    return p;
 }
 
 // ---- GPTQ
@@ -194,6 +170,7 @@ static rs_status run(struct run *r, rs_error *e)
 {
     rs_pack_cli *o = r->o;
     rs_stage s = {0};
+    rs_prelude *ahead = NULL;
     rs_head head;
     uint64_t total = 0;
     const bool gptq = o->pack.scheme.gptq;
@@ -208,21 +185,24 @@ static rs_status run(struct run *r, rs_error *e)
         if (st == RS_OK) st = checkpoint(r, e);
     } else st = rs_stage_open(&s, "rs-pack", o->input, e);
     rs_in *const others[] = {r->model != NULL ? rs_mapped_in(r->model) : NULL, r->checkpoint != NULL ? rs_mapped_in(r->checkpoint) : NULL};
+    if (st == RS_OK) st = rs_pack_ahead(&o->pack, s.reader, &ahead, e);
     if (st == RS_OK) st = rs_pack_head(rs_reader_head(s.reader), &o->pack, &head, s.arena, e);
     if (st == RS_OK) st = rs_stage_output(&s, o->cli.output, others, 2, e);
     if (st == RS_OK && gptq) st = calibrate(r, e);
-    if (st == RS_OK) st = rs_stage_begin(&s, NULL, NULL, 0, &head, r->origin.argc, r->origin.argv, params(s.arena, o), e);
+    if (st == RS_OK) st = rs_stage_begin(&s, NULL, NULL, 0, &head, r->origin.argc, r->origin.argv, rs_pack_params(s.arena, o), e);
     if (st == RS_OK && o->pack.recipe != NULL) st = rs_stage_add_input(&s, &r->origin.recipe_sum, e);
     if (st == RS_OK && gptq) st = rs_stage_add_input(&s, &r->origin.text_sum, e);
     if (st == RS_OK && rs_in_seekable(s.in)) st = rs_in_size(s.in, &total, e);
     rs_progress_start(&r->progress, &o->cli, gptq ? "GPTQ" : "pack", gptq ? "layer" : "MB", gptq && r->model != NULL ? (double)rs_mapped_head(r->model)->layers : (double)total / 1e6);
     if (r->gptq != NULL) r->progress.from = (double)rs_gptq_model_done(r->gptq) / 2;
+    if (st == RS_OK && ahead != NULL) st = rs_prelude_write(ahead, s.writer, false, e);
     if (st == RS_OK) st = rs_pack_stream(&s, &o->pack, e);
     if (st == RS_OK && r->gptq != NULL && rs_interrupt_stop(NULL)) st = RS_NO; // all is made, but not written to its end
     rs_progress_end(&r->progress);
     if (st == RS_NO) st = interrupted(r, e);
     if (st == RS_OK && r->model != NULL) st = rs_mapped_check(r->model, e);
     if (st == RS_OK) st = rs_stage_finish(&s, e);
+    rs_prelude_free(ahead);
     rs_stage_close(&s, e);
     rs_gptq_model_close(r->gptq);
     rs_mapped_close(r->checkpoint);

@@ -6,6 +6,7 @@
 
 #include "kernels/clip.h"
 #include "kernels/threads.h"
+#include "quantize/scales.h"
 
 typedef struct rtn_job {
     rs_clip clip;
@@ -44,8 +45,9 @@ static void rtn_body(void *context, size_t piece)
 
 rs_status rs_rtn_pack(const rs_scheme *s, const rs_tensor *packed, const float *w, uint8_t *payload, rs_pack_error *cost, rs_error *e)
 {
-    rtn_job job = {.clip = {.bits = s->w_bits, .steps = s->clip_steps, .scale_f16 = s->scale_dtype == RS_F16}, .w = w};
+    rtn_job job = {.w = w};
     RS_TRY(rs_rows_open(&job.rows, packed, payload, e));
+    job.clip = rs_scales_clip(s, w, job.rows.rows, job.rows.cols, job.rows.group);
     rs_threads_for(job.rows.pieces, rtn_body, &job);
     return rs_rows_close(&job.rows, cost, e);
 }

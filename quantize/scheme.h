@@ -5,6 +5,7 @@
 
 #include "formats/config.h"
 #include "formats/container.h"
+#include "quantize/compat.h"
 
 #define RS_SCHEME_ROLES 7 // q k v o gate up down: the matrices of a layer that can be packed
 
@@ -12,8 +13,11 @@ typedef struct rs_scheme {
     int w_bits;            // 2..8, 16 = weights are left alone
     uint64_t group;        // columns per scale, 0 = one scale per row
     rs_dtype scale_dtype;  // RS_F32 or RS_F16
-    int clip_steps;        // 80 = the MSE grid, 1 = max / Q
+    int clip_steps;        // 80 = the MSE grid (another peer's: its mse), 1 = the largest magnitude
+    rs_peer peer;          // whose numerics
+    rs_dtype type;         // of the matrix as it came (rs_recipe_scheme), in which some peers compute
     bool gptq;             // rounded by GPTQ, otherwise to nearest
+    int head_bits;         // of the LM head, 2..8, to nearest, a scale for each row; 16 = it goes with the rest
     bool rest_keep;        // tensors that are not packed keep their type,
     rs_dtype rest;         // else embedding and LM head are rounded to this type
 } rs_scheme;

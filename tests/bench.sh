@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Measures what the README states. Needs $B (build folder); MODEL (GGUF, safetensors or directory) and TEXT, by default those in $RS_SHARED or ../shared.
-# Arguments or PARTS="..." name parts: fp llama fuse seeds reference residual subspace memory fuse-speed eval-speed gptq io tokenizer kernels int-gemm learn. Each prints: what, measured, wanted.
+# Arguments or PARTS="..." name parts: fp llama fuse seeds reference residual subspace memory fuse-speed eval-speed gptq io tokenizer kernels int-gemm integer generation junctions size learn. Each prints: what, measured, wanted.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 export PATH="$B/bin:$PATH" LC_ALL=C
@@ -208,6 +208,63 @@ part_kernels() { "$B/tests/bench_kernels"; }
 
 part_int-gemm() { "$B/tests/bench_int_gemm"; } # wanted: W4A4 at least 2 of sgemm and 60 % of peak
 
+packed() { # BITS: the model with one global rotation, rounded to nearest
+    [ -e "$dir/packed.$1.rsq" ] || { ready && rs-fuse -q --seed 1 "$dir/model.rsq" | rs-pack -q --w-bits "$1" --a-bits "$1" --kv-bits "$1" -o "$dir/packed.$1.rsq"; }
+}
+
+part_integer() { # codes multiplied as integers against their simulation in f32
+    local bits a b windows=${WINDOWS:-4}
+    for bits in 8 4; do
+        packed $bits
+        a=$(perplexity "$dir/packed.$bits.rsq" --windows "$windows" --integer)
+        b=$(perplexity "$dir/packed.$bits.rsq" --windows "$windows")
+        row "W${bits}A${bits}KV$bits, $windows windows of 1024: integers / simulated, perplexity" "$a / $b = $(awk -v a="$a" -v b="$b" 'BEGIN { printf "%.5f", a / b }')" "the same to 4 digits"
+    done
+    a=$(perplexity "$dir/packed.4.rsq" --windows 1)
+    b=$(perplexity "$dir/packed.4.rsq" --windows 1 --reference)
+    row "  one window simulated by two sets of kernels, W4A4KV4" "$a / $b = $(awk -v a="$a" -v b="$b" 'BEGIN { printf "%.5f", a / b }')" "what rounding alone does"
+}
+
+part_generation() { # in turns with llama.cpp on a Q4_0 of the same model, whose head has 8 bits too
+    local threads prefill ours theirs what form a b have=
+    threads=$(nproc)
+    packed 4
+    [ -e "$dir/packed.head.rsq" ] || rs-fuse -q --seed 1 "$dir/model.rsq" | rs-pack -q --w-bits 4 --a-bits 4 --kv-bits 4 --head-bits 8 -o "$dir/packed.head.rsq"
+    case $model in *.gguf) [ -x "$python" ] && "$python" -c 'import llama_cpp' 2>/dev/null && have=1 ;; esac
+    [ -n "$have" ] || row "llama.cpp" "SKIP: no llama-cpp-python, or the model is no GGUF" ""
+    [ -z "$have" ] || [ -e "$dir/q4_0.gguf" ] || "$python" tests/oracle/llama_speed.py --quantise "$model" "$dir/q4_0.gguf" >/dev/null 2>&1
+    for prefill in 512 16; do
+        for form in head 4 head 4; do
+            ours=$(rs-eval -q --json --bench --prefill $prefill -n 64 --rounds 5 "$dir/packed.$form.rsq")
+            [ -z "$have" ] || theirs=$("$python" tests/oracle/llama_speed.py "$dir/q4_0.gguf" "$threads" $prefill 64 5)
+            for what in prefill decode; do
+                [ $what$prefill = prefill16 ] && continue
+                a=$(echo "$ours" | field ${what}_tokens_per_s) b=$(echo "${theirs:-}" | field ${what}_tokens_per_s)
+                row "$what, prompt of $prefill, $([ $form = head ] && echo "8-bit" || echo f16) head: ours / llama.cpp Q4_0, tokens/s" "$a / ${b:--} = $([ -n "$b" ] && ratio "$a" "$b")" ">= 1.5"
+            done
+            row "  share of the read bandwidth (decode), of the instruction's rate (prefill)" "$(echo "$ours" | field read_share), $(echo "$ours" | field products_share)" "aim: 0.6"
+        done
+    done
+}
+
+part_junctions() { # the cost of residual junctions
+    "$B/tests/bench_residual" "$(nproc)" 32 9 # wanted: at most 2 % for both
+    ready
+    rotations
+    rs-fuse -q -R "$dir/random.rsq" "$dir/model.rsq" | rs-residual -q -R "$dir/random.rsq" --rank 32 | rs-pack -q --w-bits 4 --a-bits 4 --kv-bits 4 -o "$dir/junctions.rsq"
+    rs-eval -q --bench -n 64 --rounds 7 "$dir/junctions.rsq" # a small model: for comparison
+}
+
+part_size() { # SmolLM2's sizes
+    local ours sum
+    packed 4
+    ours=$(stat -c %s "$dir/packed.4.rsq")
+    sum=$(awk 'BEGIN { d = 576; f = 1536; kv = 192; L = 30; V = 49152
+        codes = L * (2 * d * d + 2 * kv * d + 3 * f * d) / 2; rows = L * (2 * d + 2 * kv + 2 * f + d)
+        print codes + rows * (4 + 4) + 2 * V * d * 2 }')
+    row "SmolLM2 at W4, bytes: file / codes, scales, sums, f16 embedding and head" "$ours / $sum = $(awk -v a="$ours" -v b="$sum" 'BEGIN { printf "%.4f", a / b }')" "within 0.01"
+}
+
 part_learn() { # one step of learning: speed against sgemm and PyTorch, memory against what was stated
     ready
     local log=$dir/learn.jsonl said peak ours theirs
@@ -225,5 +282,5 @@ part_learn() { # one step of learning: speed against sgemm and PyTorch, memory a
     rm -f "$dir/R.none.pt"
 }
 
-parts=${*:-${PARTS:-fp llama fuse seeds reference residual subspace memory fuse-speed eval-speed gptq io tokenizer kernels int-gemm learn}}
+parts=${*:-${PARTS:-fp llama fuse seeds reference residual subspace memory fuse-speed eval-speed gptq io tokenizer kernels int-gemm integer generation junctions size learn}}
 for p in $parts; do "part_$p"; done

@@ -6,14 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 
-#include "kernels/int_gemm.h"
+#include "kernels/limits.h"
 #include "kernels/threads.h"
 
-enum { M = 512, ROUNDS = 64, PIECES = 16, WIDER = 8 };
+enum { M = 512, ROUNDS = 64, WIDER = 8 };
 
 static size_t n = 4096, k = 4096;
 static float *x, *w, *y;
@@ -23,7 +20,6 @@ static int32_t *of_codes;
 static rs_int_weights w44, w88, w44g, wide;
 static rs_int_rows a4, a8, one4;
 static size_t read_bytes;
-static volatile uint64_t sink;
 
 static double processor(void)
 {
@@ -41,37 +37,6 @@ static void *take(size_t bytes)
     return p;
 }
 
-// ---- the instruction alone: 12 independent chains
-
-#if defined(__x86_64__)
-#define CHAINS(TARGET, NAME, V, STEP)                                                                                                                       \
-    __attribute__((target(TARGET))) static void NAME(void *context, size_t piece)                                                                          \
-    {                                                                                                                                                       \
-        (void)context, (void)piece;                                                                                                                         \
-        V b = {0}, c = b, d = b, e = b, f = b, g = b, h = b, i = b, j = b, l = b, m = b, o = b, p = b;                                                      \
-        for (size_t q = 0; q < STEPS; q++)                                                                                                                  \
-            __asm__ volatile(STEP("0") STEP("1") STEP("2") STEP("3") STEP("4") STEP("5") STEP("6") STEP("7") STEP("8") STEP("9") STEP("10") STEP("11")      \
-                             : "+x"(c), "+x"(d), "+x"(e), "+x"(f), "+x"(g), "+x"(h), "+x"(i), "+x"(j), "+x"(l), "+x"(m), "+x"(o), "+x"(p)                   \
-                             : "x"(b));                                                                                                                     \
-    }
-enum { STEPS = 400000 };
-#define STEP_AVX2(i) "vpmaddubsw %12, %" i ", %" i "\n\t"
-#define STEP_AVXVNNI(i) "%{vex%} vpdpbusd %12, %12, %" i "\n\t"
-#define STEP_AVX512(i) "vpdpbusd %12, %12, %" i "\n\t"
-CHAINS("avx2", chains_avx2, __m256i, STEP_AVX2)
-CHAINS("avx2", chains_avxvnni, __m256i, STEP_AVXVNNI)
-CHAINS("avx512f", chains_avx512, __m512i, STEP_AVX512)
-static void peak(void)
-{
-    const char *name = rs_int_name(rs_int_cpu());
-    rs_threads_for(PIECES, strcmp(name, "avx2") == 0 ? chains_avx2 : strcmp(name, "avxvnni") == 0 ? chains_avxvnni : chains_avx512, NULL);
-}
-static double peak_products(void) { return (double)PIECES * STEPS * 12 * (strcmp(rs_int_name(rs_int_cpu()), "avx512vnni") == 0 ? 64 : 32); }
-#else
-static void peak(void) {}
-static double peak_products(void) { return 0; }
-#endif
-
 // ---- what is measured
 
 static void sgemm(void) { rs_kernels_cpu()->gemm_nt(M, n, k, x, k, w, k, 0, y, n); }
@@ -85,17 +50,9 @@ static void gemm88(void) { rs_int_gemm(rs_int_cpu(), 1, &(rs_int_product){&w88, 
 static void gemv(void) { rs_int_gemm(rs_int_cpu(), 1, &(rs_int_product){&w44, y, n, false}, &one4, work); }
 static void gemv_wide(void) { rs_int_gemm(rs_int_cpu(), 1, &(rs_int_product){&wide, y, wide.n, false}, &one4, work); }
 
-static void read_piece(void *context, size_t i)
-{
-    const uint64_t *p = (const uint64_t *)context + i * (read_bytes / 8 / PIECES);
-    uint64_t s[8] = {0};
-    for (size_t j = 0; j < read_bytes / 8 / PIECES; j += 8)
-        for (size_t l = 0; l < 8; l++)
-            s[l] += p[j + l];
-    sink += s[0] + s[1] + s[2] + s[3] + s[4] + s[5] + s[6] + s[7];
-}
-static void read_wide(void) { rs_threads_for(PIECES, read_piece, dense); }
-static void read_same(void) { rs_threads_for(PIECES, read_piece, dense); }
+static double peak_products;
+static void peak(void) { peak_products = rs_limits_products(rs_int_cpu()); }
+static void read_dense(void) { (void)rs_limits_read(dense, read_bytes); }
 
 static int ascending(const void *p, const void *q)
 {
@@ -154,16 +111,16 @@ int main(int argc, char **argv)
         void (*call)(void);
         int repeat;
         double amount, t[ROUNDS];
-    } all[] = {{"peak", peak, 1, peak_products(), {0}}, {"sgemm", sgemm, 1, products, {0}}, {"W4A4", gemm44, 1, products, {0}}, {"W4A4, groups of 128", gemm44g, 1, products, {0}},
+    } all[] = {{"peak", peak, 1, 0, {0}}, {"sgemm", sgemm, 1, products, {0}}, {"W4A4", gemm44, 1, products, {0}}, {"W4A4, groups of 128", gemm44g, 1, products, {0}},
                {"W4A8", gemm48, 1, products, {0}}, {"W8A4", gemm84, 1, products, {0}}, {"W8A8", gemm88, 1, products, {0}},
-               {"quantise to 4 bits", quantise, 1, (double)M * (double)k * 5, {0}}, {"read, in cache", read_same, 8, (double)packed, {0}}, {"W4A4 one token, in cache", gemv, 8, (double)packed, {0}},
-               {"read", read_wide, 1, (double)most, {0}}, {"W4A4 one token", gemv_wide, 1, (double)most, {0}}, {"sgemv", sgemv, 1, (double)n * (double)k * 4, {0}}};
+               {"quantise to 4 bits", quantise, 1, (double)M * (double)k * 5, {0}}, {"read, in cache", read_dense, 8, (double)packed, {0}}, {"W4A4 one token, in cache", gemv, 8, (double)packed, {0}},
+               {"read", read_dense, 1, (double)most, {0}}, {"W4A4 one token", gemv_wide, 1, (double)most, {0}}, {"sgemv", sgemv, 1, (double)n * (double)k * 4, {0}}};
     enum { ALL = sizeof all / sizeof *all, PRODUCTS = 7 };
     printf("%s, %s, %d threads; %d x %zu x %zu; median (best) of %zu rounds, per second of processor time\n", rs_int_name(rs_int_cpu()), rs_int_instruction(rs_int_cpu()), rs_threads_get(), M, n,
            k, rounds);
     for (size_t round = 0; round < rounds; round++)
         for (size_t i = 0; i < ALL; i++) {
-            read_bytes = (all[i].call == read_wide ? most : packed) / 1024 * 1024;
+            read_bytes = (all[i].amount == (double)most ? most : packed) / 1024 * 1024;
             const double start = processor();
             for (int j = 0; j < all[i].repeat; j++)
                 all[i].call();
@@ -172,8 +129,9 @@ int main(int argc, char **argv)
     double rate[ALL], best[ALL];
     for (size_t i = 0; i < ALL; i++) {
         qsort(all[i].t, rounds, sizeof *all[i].t, ascending);
-        rate[i] = 1e-9 * all[i].amount / all[i].t[rounds / 2];
-        best[i] = 1e-9 * all[i].amount / all[i].t[0];
+        const double amount = all[i].call == peak ? peak_products : all[i].amount;
+        rate[i] = 1e-9 * amount / all[i].t[rounds / 2];
+        best[i] = 1e-9 * amount / all[i].t[0];
     }
     for (size_t i = 0; i < ALL; i++) {
         printf("%-26s %7.1f (%7.1f) ", all[i].name, rate[i], best[i]);

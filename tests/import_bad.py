@@ -33,6 +33,9 @@ def numbers(name, shape):
     return b"".join(p("f", ((i * 37 + seed) % 64 - 32) / 64) for i in range(n))
 
 
+CHAT = "{{ bos_token }}{% for m in messages %}{{ m['role'] ~ ':' ~ m['content'] | trim }}<|end|>\n{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}"
+
+
 # ---- safetensors
 def st(header, data=b""):
     h = header if isinstance(header, bytes) else json.dumps(header, separators=(",", ":")).encode()
@@ -175,6 +178,9 @@ def good():
     yield "last-tensor-unpadded.gguf", gguf(rows=rows, kvs=metadata(general__alignment=(U32, 64)), align=64)[:-32]
     bias = tensors() + [(None, "blk.0.%s.bias" % n, [s]) for n, s in (("attn_q", NQ * H), ("attn_k", NKV * H), ("attn_v", NKV * H), ("attn_output", D))]
     yield "biases.gguf", gguf(rows=bias)
+    yield "chat", folder(files={"model.safetensors": st(header, data), "generation_config.json": js({"eos_token_id": [4, 3]}), "chat_template.jinja": CHAT.encode(),
+                                "tokenizer_config.json": js({"chat_template": "not this one", "bos_token": {"content": "c", "special": True}, "eos_token": "<|end|>"})})
+    yield "chat.gguf", gguf(kvs=metadata(tokenizer__chat_template=(STR, CHAT), tokenizer__ggml__bos_token_id=(U32, 3), tokenizer__ggml__eot_token_id=(U32, 1), tokenizer__ggml__eom_token_id=(U32, 4)))
 
 
 def bad_safetensors():

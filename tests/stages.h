@@ -11,15 +11,21 @@
 #include "transforms/residual.h"
 
 // Packs in -> out.
-__attribute__((unused)) static rs_status stages_pack(const char *in, const char *out, const rs_pack_options *o, rs_error *e)
+__attribute__((unused)) static rs_status stages_pack(const char *in, const char *out, const rs_pack_options *options, rs_error *e)
 {
     rs_stage s = {0};
+    rs_pack_options own = *options;
+    const rs_pack_options *o = &own;
+    rs_prelude *ahead = NULL;
     rs_head head;
     char *argv[] = {(char[]){"rs-pack"}, NULL};
     rs_status st = rs_stage_open(&s, "rs-pack", in, e);
+    if (st == RS_OK) st = rs_pack_ahead(&own, s.reader, &ahead, e);
     if (st == RS_OK) st = rs_pack_head(rs_reader_head(s.reader), o, &head, s.arena, e);
     if (st == RS_OK) st = rs_stage_begin(&s, out, NULL, 0, &head, 1, argv, NULL, e);
+    if (st == RS_OK && ahead != NULL) st = rs_prelude_write(ahead, s.writer, false, e);
     if (st == RS_OK) st = rs_pack_stream(&s, o, e);
+    rs_prelude_free(ahead);
     if (st == RS_OK) st = rs_stage_finish(&s, e);
     rs_stage_close(&s, e);
     return st;

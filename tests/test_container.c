@@ -90,6 +90,15 @@ static void plan(void)
     CHECK(rs_plan_rank(&p, 2) == RS_RANK_FULL);
     p.r3.on = true;
     CHECK(rs_plan_incompat(&p) == 7);
+    x[2].act.range = RS_SPAN_HALF;
+    CHECK(rs_plan_incompat(&p) == (7 | RS_INCOMPAT_RANGE) && rs_plan_act(&p, 2, RS_ROLE_DOWN).range == RS_SPAN_HALF && rs_plan_act(&p, 1, RS_ROLE_DOWN).range == RS_SPAN_ZERO);
+    p = rs_plan_none();
+    p.v_range = RS_SPAN_FREE;
+    CHECK(rs_plan_incompat(&p) == RS_INCOMPAT_RANGE);
+    p.v_range = RS_SPAN_ZERO, p.kv.range = RS_SPAN_FREE;
+    CHECK(rs_plan_incompat(&p) == RS_INCOMPAT_RANGE);
+    p.kv.range = RS_SPAN_ZERO, p.a.range = RS_SPAN_FREE;
+    CHECK(rs_plan_incompat(&p) == RS_INCOMPAT_RANGE && rs_plan_act(&p, 0, RS_ROLE_Q).range == RS_SPAN_FREE);
 }
 
 int main(void)

@@ -227,7 +227,7 @@ static void watch(void *context, rs_tap tap, size_t rows, size_t cols, const flo
 {
     struct seen *s = context;
     const size_t nq = s->shape->n_q * s->shape->h, nkv = s->shape->n_kv * s->shape->h, d = s->shape->d, f = s->shape->f;
-    const size_t want[] = {d, d, nkv, nkv, nq, nq, d, d, f, f, d, d};
+    const size_t want[] = {d, d, nq, nkv, nkv, nq, nq, d, d, f, f, d, d};
     s->calls[tap]++;
     s->first[tap] = (double)x[0];
     s->wrong += rows != s->S || cols != want[tap] || ld < cols;

@@ -25,14 +25,14 @@ static rs_head full_head(rs_except *x)
     rs_head h = stream_head();
     h.layers = 4;
     h.align = 4096;
-    h.plan.a = (rs_act){4, false, 0.9, 128};
-    h.plan.kv = (rs_act){8, true, 1.0, 0};
+    h.plan.a = (rs_act){4, false, 0.9, 128, RS_SPAN_ZERO};
+    h.plan.kv = (rs_act){8, true, 1.0, 0, RS_SPAN_HALF};
     h.plan.r3 = (rs_online){true, 64, 64, 1, 5, RS_BUILD_SYLVESTER};
     h.plan.r4 = (rs_online){true, 1536, 192, 12, UINT64_MAX, RS_BUILD_PALEY1};
     h.plan.resid = RS_RESID_LOWRANK;
     h.plan.rank = 32;
-    x[0] = (rs_except){.layer = -1, .role = RS_ROLE_DOWN, .act = {8, false, 0.9, 128}};
-    x[1] = (rs_except){.layer = -1, .role = RS_ROLE_HEAD, .act = {6, true, 1.0, 0}};
+    x[0] = (rs_except){.layer = -1, .role = RS_ROLE_DOWN, .act = {8, false, 0.9, 128, RS_SPAN_FREE}};
+    x[1] = (rs_except){.layer = -1, .role = RS_ROLE_HEAD, .act = {6, true, 1.0, 0, RS_SPAN_HALF}};
     x[2] = (rs_except){.layer = 3, .role = RS_ROLE_Q, .act = {4, false, 0.9, 128}};
     x[3] = (rs_except){.layer = 7, .role = RS_ROLE_RESID, .rank = 0};
     h.plan.except = x;
@@ -43,7 +43,7 @@ static rs_head full_head(rs_except *x)
 
 static bool same_act(rs_act a, rs_act b)
 {
-    return a.bits == b.bits && a.sym == b.sym && a.clip == b.clip && a.group == b.group;
+    return a.bits == b.bits && a.sym == b.sym && a.clip == b.clip && a.group == b.group && a.range == b.range;
 }
 
 static bool same_online(const rs_online *a, const rs_online *b)
@@ -58,7 +58,7 @@ static void heads(void)
     rs_except x[4];
     rs_head h = full_head(x), g;
     if (CHECKF(through(RS_FRAME_HEAD, a, &h, &g, &e) == RS_OK, "%s", e.text)) {
-        CHECK(g.align == h.align && g.kind == h.kind && g.layers == h.layers && g.incompat == 7 && strcmp(g.arch, h.arch) == 0 && strcmp(g.model, h.model) == 0 && !g.has_base);
+        CHECK(g.align == h.align && g.kind == h.kind && g.layers == h.layers && g.incompat == 15 && strcmp(g.arch, h.arch) == 0 && strcmp(g.model, h.model) == 0 && !g.has_base);
         CHECK(same_act(g.plan.a, h.plan.a) && same_act(g.plan.kv, h.plan.kv) && same_online(&g.plan.r3, &h.plan.r3) && same_online(&g.plan.r4, &h.plan.r4));
         CHECK(g.plan.resid == h.plan.resid && g.plan.rank == 32 && g.plan.n_except == 4);
         for (int i = 0; i < 3; i++) CHECKF(g.plan.except[i].layer == x[i].layer && g.plan.except[i].role == x[i].role && same_act(g.plan.except[i].act, x[i].act), "%d", i);
@@ -73,7 +73,7 @@ static void heads(void)
 // One field of the full head changed, and the class that it brings.
 static void bad_heads(void)
 {
-    for (int way = 0; way < 24; way++) {
+    for (int way = 0; way < 29; way++) {
         rs_arena *a = rs_arena_new();
         rs_error e = {0};
         rs_except x[4], swap;
@@ -84,7 +84,7 @@ static void bad_heads(void)
         case 1: h.arch[0] = 0; break;
         case 2: h.layers = 65537; break;
         case 3: h.incompat = 3, want = RS_E_TENSOR; break;
-        case 4: h.incompat = 8, want = RS_E_VERSION; break;
+        case 4: h.incompat = 16, want = RS_E_VERSION; break;
         case 5: h.plan.a.bits = 9; break;
         case 6: h.plan.kv.clip = 0; break;
         case 7: h.plan.a.clip = 1.5; break;
@@ -104,6 +104,11 @@ static void bad_heads(void)
         case 21: x[1].layer = 0; break;
         case 22: h.plan.r3.n = 0; break;
         case 23: x[2].layer = 4, want = RS_E_TENSOR; break;
+        case 24: h.plan.a.range = RS_SPAN_HALF, want = RS_E_TENSOR; break;
+        case 25: h.plan.v_range = RS_SPAN_FREE, want = RS_E_TENSOR; break;
+        case 26: h.plan.kv.sym = false, want = RS_E_TENSOR; break;
+        case 27: x[2].act.range = RS_SPAN_HALF, want = RS_E_TENSOR; break;
+        case 28: h.incompat &= ~RS_INCOMPAT_RANGE, want = RS_E_TENSOR; break;
         }
         rs_status st = through(RS_FRAME_HEAD, a, &h, &g, &e);
         CHECKF(st == want && st == e.status, "way %d: %s, not %s: %s", way, rs_status_name(st), rs_status_name(want), e.text);

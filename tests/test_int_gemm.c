@@ -163,9 +163,9 @@ static void products(void)
 
 // ---- quantised rows
 
-static void rows_of(const rs_int_kernels *by, unsigned bits, bool sym, float clip, size_t m, size_t k)
+static void rows_of(const rs_int_kernels *by, unsigned bits, bool sym, float clip, rs_range range, size_t m, size_t k)
 {
-    const rs_quantizer q = {.bits = bits, .sym = sym, .clip = clip};
+    const rs_quantizer q = {.bits = bits, .sym = sym, .clip = clip, .range = range};
     const size_t ldx = k + 2, ld = k + 1;
     float *x = take(m * ldx, sizeof *x), *values = take(m * ldx, sizeof *values);
     rs_int_rows a = {.bits = bits, .m = m, .k = k, .ld = ld, .codes = take(m * ld, 1), .scale = take(m, sizeof(float)), .zero = take(m, sizeof(int32_t))};
@@ -185,13 +185,13 @@ static void rows_of(const rs_int_kernels *by, unsigned bits, bool sym, float cli
     size_t wrong = bad != want;
     for (size_t r = 0; r < m; r++) {
         const bool refused = k > 1 && (r % 8 == 5 || r % 8 == 6);
-        wrong += a.codes[r * ld + k] != 200 || (refused && (a.scale[r] != 1 || a.zero[r] != 0)) || a.zero[r] < 0 || a.zero[r] >= 1 << bits;
+        wrong += a.codes[r * ld + k] != 200 || (refused && (a.scale[r] != 1 || a.zero[r] != 0)) || (range != RS_RANGE_FREE && (a.zero[r] < 0 || a.zero[r] >= 1 << bits));
         for (size_t j = 0; j < k; j++) {
             const float value = a.scale[r] * (float)(a.codes[r * ld + j] - a.zero[r]);
             wrong += a.codes[r * ld + j] >= 1u << bits || (refused ? a.codes[r * ld + j] != 0 : memcmp(&value, &values[r * ldx + j], sizeof value) != 0);
         }
     }
-    CHECKF(wrong == 0, "%s: %u bits%s, clip %g, %zu rows of %zu: %zu wrong", by->name, bits, sym ? " symmetric" : "", (double)clip, m, k, wrong);
+    CHECKF(wrong == 0, "%s: %u bits%s, range %d, clip %g, %zu rows of %zu: %zu wrong", by->name, bits, sym ? " symmetric" : "", (int)range, (double)clip, m, k, wrong);
     free(x);
     free(values);
     free(a.codes);
@@ -203,12 +203,13 @@ static void quantised(void)
 {
     for (size_t i = 0; rs_int_at(i) != NULL; i++)
         for (unsigned bits = 2; bits <= 8; bits++)
-            for (int kind = 0; kind < 4; kind++) {
+            for (int kind = 0; kind < 8; kind++) {
                 const bool sym = kind % 2;
-                const float clip = kind / 2 ? 0.9f : 1;
-                rows_of(rs_int_at(i), bits, sym, clip, 17, 1);
-                rows_of(rs_int_at(i), bits, sym, clip, 9, 37);
-                rows_of(rs_int_at(i), bits, sym, clip, 70, 1000);
+                const float clip = kind / 2 % 2 ? 0.9f : 1;
+                const rs_range range = kind < 4 ? RS_RANGE_ZERO : sym ? RS_RANGE_HALF : RS_RANGE_FREE;
+                rows_of(rs_int_at(i), bits, sym, clip, range, 17, 1);
+                rows_of(rs_int_at(i), bits, sym, clip, range, 9, 37);
+                rows_of(rs_int_at(i), bits, sym, clip, range, 70, 1000);
             }
 }
 

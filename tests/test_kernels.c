@@ -220,6 +220,73 @@ static void products(const rs_kernels *k, const char *label)
 
 // ---- norm, rope, silu, add
 
+// Low-rank change of basis against fp64; nothing is written behind x.
+static void change(const rs_kernels *k, const char *label, size_t S, size_t d, size_t r)
+{
+    float *x = noise(S * d + 1), *q = noise(d * r), *m = noise(r * r), *work = take(2 * S * r + 1, sizeof *work);
+    double *want = take(S * d, sizeof *want), *y = take(2 * r, sizeof *y), size = 0, far = 0;
+    for (size_t i = 0; i < d * r; i++)
+        q[i] /= sqrtf((float)d);
+    for (size_t i = 0; i < r * r; i++)
+        m[i] /= sqrtf((float)r);
+    x[S * d] = work[2 * S * r] = 7;
+    for (size_t s = 0; s < S; s++) {
+        memset(y, 0, 2 * r * sizeof *y);
+        for (size_t i = 0; i < d; i++)
+            for (size_t j = 0; j < r; j++)
+                y[j] += (double)x[s * d + i] * (double)q[i * r + j];
+        for (size_t i = 0; i < r; i++)
+            for (size_t j = 0; j < r; j++)
+                y[r + j] += y[i] * (double)m[i * r + j];
+        for (size_t i = 0; i < d; i++) {
+            want[s * d + i] = (double)x[s * d + i];
+            for (size_t j = 0; j < r; j++)
+                want[s * d + i] += y[r + j] * (double)q[i * r + j];
+            size = fmax(size, fabs(want[s * d + i]));
+        }
+    }
+    k->lowrank(S, d, r, x, q, m, work);
+    for (size_t i = 0; i < S * d; i++)
+        far = isfinite(x[i]) ? fmax(far, fabs((double)x[i] - want[i])) : (double)INFINITY;
+    CHECKF(far <= 4e-7 * size && x[S * d] == 7 && work[2 * S * r] == 7, "%s: change of basis, %zu x %zu, rank %zu: off by %g of %g", label, S, d, r, far, size);
+    free(x), free(q), free(m), free(work), free(want), free(y);
+}
+
+// A row times 8-bit codes, against fp64.
+static void coded_rows(const rs_kernels *k, const char *label)
+{
+    for (size_t n = 1; n < 80; n += 13)
+        for (size_t w = 1; w < 700; w = w * 3 + 1) {
+            float *x = noise(w), *scale = noise(n), *y = take(n + 1, sizeof *y);
+            int8_t *codes = take(n * w, 1);
+            for (size_t i = 0; i < n * w; i++)
+                codes[i] = (int8_t)(i * 37 % 256 - 128);
+            y[n] = 7;
+            k->gemv_int8(n, w, x, codes, scale, y);
+            for (size_t o = 0; o < n; o++) {
+                double want = 0, size = 0;
+                for (size_t j = 0; j < w; j++) {
+                    want += (double)x[j] * (double)codes[o * w + j];
+                    size += fabs((double)x[j] * (double)codes[o * w + j]);
+                }
+                CHECKF(fabs((double)y[o] - want * (double)scale[o]) <= 2e-7 * sqrt((double)w) * size * fabs((double)scale[o]), "%s: row times codes, %zu x %zu, output %zu is %g", label, n, w, o,
+                       (double)y[o]);
+            }
+            CHECKF(y[n] == 7, "%s: row times codes, %zu x %zu: wrote beyond", label, n, w);
+            free(x), free(scale), free(y), free(codes);
+        }
+}
+
+static void changes(const rs_kernels *k, const char *label)
+{
+    static const size_t ranks[] = {2, 8, 16, 32, 48, 128, 144}, rows[] = {1, 2, 5, 6, 24, 31}, widths[] = {16, 20, 144, 576, 2304};
+    for (size_t a = 0; a < sizeof ranks / sizeof *ranks; a++)
+        for (size_t b = 0; b < sizeof rows / sizeof *rows; b++)
+            for (size_t c = 0; c < sizeof widths / sizeof *widths; c++)
+                if (rows[b] < 10 || ranks[a] < 40 || widths[c] < 600)
+                    change(k, label, rows[b], widths[c], ranks[a]);
+}
+
 static void norms(const rs_kernels *k, const char *label)
 {
     static const size_t shapes[][2] = {{1, 1}, {3, 7}, {5, 8}, {2, 33}, {70, 576}, {1, 40000}};
@@ -357,10 +424,10 @@ static void attentions(const rs_kernels *k, const char *label)
 
 static float quantised(float x, float lo, float hi, const rs_quantizer *q)
 {
-    const float top = (float)((1 << q->bits) - 1), Q = (float)((1 << (q->bits - 1)) - 1);
+    const float top = (float)((1 << q->bits) - 1), Q = (float)((1 << (q->bits - 1)) - 1), end = q->range == RS_RANGE_HALF ? Q + 0.5f : Q;
     float s, c, z;
     if (q->sym) {
-        s = q->clip * fmaxf(-lo, hi) / Q;
+        s = q->clip * fmaxf(-lo, hi) / end;
         if (s < FLT_MIN)
             return 0;
         c = fminf(fmaxf(rintf(x / s), -Q - 1), Q);
@@ -371,6 +438,8 @@ static float quantised(float x, float lo, float hi, const rs_quantizer *q)
     if (s < FLT_MIN)
         return 0;
     z = rintf(-low / s);
+    if (fabsf(z) > 0x1p24f)
+        return NAN;
     c = fminf(fmaxf(rintf(x / s) + z, 0), top);
     return s * (c - z);
 }
@@ -390,6 +459,8 @@ static void quantise(const rs_kernels *k, const char *label, rs_quantizer q, siz
                 *v = b % 2 ? fabsf(*v) + 3 : -fabsf(*v) - 3;
             else if (kind == 4)
                 *v *= 1e38f;
+            else if (kind == 5) // far from 0, in few steps or in none
+                *v = b % 3 == 0 ? -1000 - *v : b % 3 == 1 ? 1000 + floorf(*v * 4) / 8192 : 3.7f;
         }
     memcpy(z, x, B * ld * sizeof *z);
     const size_t bad = k->fake_quant(&q, B, n, x, ld);
@@ -399,17 +470,23 @@ static void quantise(const rs_kernels *k, const char *label, rs_quantizer q, siz
         for (size_t i = 0; i < ld; i++) {
             float want = z[b * ld + i];
             if (i < n && i % group == 0) {
-                lo = hi = 0;
+                lo = hi = z[b * ld + i];
                 for (size_t j = i; j < i + group; j++) {
                     lo = fminf(lo, z[b * ld + j]);
                     hi = fmaxf(hi, z[b * ld + j]);
+                }
+                const float s = (q.clip * hi - q.clip * lo) / (float)((1 << q.bits) - 1);
+                if (q.range != RS_RANGE_FREE || s < FLT_MIN || fabsf(rintf(-q.clip * lo / s)) > 0x1p24f) {
+                    lo = fminf(lo, 0);
+                    hi = fmaxf(hi, 0);
                 }
             }
             if (i < n && q.bits < 16)
                 want = quantised(want, lo, hi, &q);
             wrong += x[b * ld + i] != want;
         }
-    CHECKF(bad == 0 && wrong == 0, "%s: fake_quant %u bits%s, clip %g, group %zu, %zu x %zu, kind %d: %zu wrong, %zu bad rows", label, q.bits, q.sym ? " sym" : "", (double)q.clip, q.group, B, n, kind, wrong, bad);
+    CHECKF(bad == 0 && wrong == 0, "%s: fake_quant %u bits%s, range %d, clip %g, group %zu, %zu x %zu, kind %d: %zu wrong, %zu bad rows", label, q.bits, q.sym ? " sym" : "", (int)q.range, (double)q.clip, q.group, B, n,
+           kind, wrong, bad);
     // the same bits as the reference, zeros and their signs included
     rs_kernels_reference()->fake_quant(&q, B, n, z, ld);
     CHECKF(memcmp(x, z, B * ld * sizeof *x) == 0, "%s: fake_quant differs from the reference, kind %d, n %zu", label, kind, n);
@@ -425,8 +502,11 @@ static void quantisers(const rs_kernels *k, const char *label)
         for (int sym = 0; sym < 2; sym++)
             for (int clip = 0; clip < 2; clip++)
                 for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
-                    for (int kind = 0; kind < 5; kind++)
-                        quantise(k, label, (rs_quantizer){.bits = bits[b], .sym = sym, .clip = clip ? 0.9f : 1, .group = shapes[s][2]}, shapes[s][0], shapes[s][1], kind);
+                    for (int kind = 0; kind < 6; kind++)
+                        for (int other = 0; other < 2; other++)
+                            quantise(k, label,
+                                     (rs_quantizer){.bits = bits[b], .sym = sym, .clip = clip ? 0.9f : 1, .group = shapes[s][2], .range = other == 0 ? RS_RANGE_ZERO : sym ? RS_RANGE_HALF : RS_RANGE_FREE},
+                                     shapes[s][0], shapes[s][1], kind);
     // by hand: 0 .. 15 has step 1, ties go to even; NaN, infinity and a range that overflows are counted and left alone
     float x[3][16] = {{0, 15, 0.5f, 1.5f, 2.5f, 3.49f, 14.5f, 13.5f, 7}, {1, NAN, 3}, {-3e38f, 3e38f, 1}};
     float keep[3][16];
@@ -435,6 +515,13 @@ static void quantisers(const rs_kernels *k, const char *label)
     CHECKF(k->fake_quant(&four, 3, 16, x[0], 16) == 2, "%s: bad rows", label);
     CHECKF(memcmp(x[0], (float[16]){0, 15, 0, 2, 2, 3, 14, 14, 7}, sizeof x[0]) == 0, "%s: ties", label);
     CHECKF(memcmp(x[1], keep[1], sizeof x[1]) == 0 && memcmp(x[2], keep[2], sizeof x[2]) == 0, "%s: bad rows stay", label);
+    // a range that leaves 0 out: 100 .. 115, zero point -100; one value has no range of its own, so 0 joins it; the largest magnitude at 7.5 steps
+    float y[3][8] = {{100, 115, 100.5f, 101.5f, 107.49f, 114.6f, 111, 103}, {3.75f, 3.75f, 3.75f, 3.75f, 3.75f, 3.75f, 3.75f, 3.75f}, {7.5f, -7.5f, 1, -1, 0.5f, 1.5f, 6.4f, -6.6f}};
+    const rs_quantizer free_range = {.bits = 4, .clip = 1, .range = RS_RANGE_FREE}, half_step = {.bits = 4, .sym = true, .clip = 1, .range = RS_RANGE_HALF};
+    CHECK(k->fake_quant(&free_range, 2, 8, y[0], 8) == 0 && k->fake_quant(&half_step, 1, 8, y[2], 8) == 0);
+    CHECKF(memcmp(y[0], (float[8]){100, 115, 100, 102, 107, 115, 111, 103}, sizeof y[0]) == 0, "%s: a range without 0", label);
+    CHECKF(y[1][0] == 3.75f && y[1][7] == 3.75f, "%s: a range of one value", label);
+    CHECKF(memcmp(y[2], (float[8]){7, -8, 1, -1, 0, 2, 6, -7}, sizeof y[2]) == 0, "%s: half a step", label);
     x[1][1] = -INFINITY;
     CHECKF(k->fake_quant(&four, 1, 16, x[1], 16) == 1, "%s: infinity", label);
 }
@@ -538,6 +625,8 @@ int main(void)
     CHECK(rs_kernels_cuda_reason() != NULL);
     each(conversions);
     each(products);
+    each(changes);
+    each(coded_rows);
     each(norms);
     each(ropes);
     each(silus);

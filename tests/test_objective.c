@@ -201,7 +201,7 @@ static void memory(unsigned w_bits)
     if (!CHECK(rs_objective_new(&o, t.n, &with, &e) == RS_OK)) return;
     const rs_objective_memory all = *rs_objective_needs(o);
     CHECKF(all.kept == 4 && all.params == 1000 && all.total == all.weights + all.params + all.activations, "%d layers kept", (int)all.kept);
-    CHECKF(all.weights == (s.L * weights_of_layer(&s) + s.V * s.d) * sizeof(float), "weights take %d bytes", (int)all.weights);
+    CHECKF(all.weights == (weights_of_layer(&s) + s.V * s.d) * sizeof(float), "weights take %d bytes", (int)all.weights);
     if (run(&t, o, 1, &first)) memcpy(want, t.slopes, t.count * sizeof *want);
     rs_objective_free(o);
     CHECK(!zeros(t.count, want));

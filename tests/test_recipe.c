@@ -156,12 +156,12 @@ static void order(void)
     for (size_t i = 0; i < sizeof want / sizeof want[0]; i++) {
         rs_tensor t = matrix(want[i].role, want[i].layer);
         rs_scheme w = rs_recipe_scheme(r, &s, &t);
-        rs_act x = rs_recipe_act(r, &a, &t);
+        rs_act x = rs_recipe_act(r, RS_PEER_NONE, 0, &a, &t);
         CHECKF(w.w_bits == want[i].bits && w.group == want[i].group && w.clip_steps == want[i].clip && w.scale_dtype == want[i].scale && w.gptq == want[i].gptq, "%s: another scheme", t.name);
         CHECKF(x.bits == want[i].a_bits && x.group == want[i].a_group && x.clip == want[i].a_clip && x.sym == want[i].a_sym, "%s: another quantiser of the input", t.name);
     }
     rs_tensor other = {.name = "model.embed_tokens.weight", .role = RS_ROLE_EMBED, .layer = -1, .n_dims = 2};
-    CHECK(rs_recipe_scheme(r, &s, &other).w_bits == 4 && rs_recipe_act(r, &a, &other).bits == 4);
+    CHECK(rs_recipe_scheme(r, &s, &other).w_bits == 4 && rs_recipe_act(r, RS_PEER_NONE, 0, &a, &other).bits == 4);
     rs_recipe_free(r);
 }
 
@@ -175,7 +175,7 @@ static void plans(void)
     p.except = had;
     p.n_except = 3;
     rs_recipe *r = recipe("{\"rules\": [{\"role\": \"down\", \"a_bits\": 8}, {\"role\": [\"q\", \"k\"], \"layers\": [1, 1], \"a_bits\": 16}, {\"role\": \"k\", \"a_bits\": 4}, {\"role\": \"v\", \"layers\": [2, 2], \"a_clip\": 0.9}]}");
-    if (r == NULL || !CHECKF(rs_recipe_plan(r, L, &p, arena, &e) == RS_OK, "%s", e.text)) return;
+    if (r == NULL || !CHECKF(rs_recipe_plan(r, RS_PEER_NONE, 0, L, &p, arena, &e) == RS_OK, "%s", e.text)) return;
     static const struct {
         int64_t layer;
         rs_role role;
@@ -185,7 +185,7 @@ static void plans(void)
     CHECK(rs_plan_act(&p, 2, RS_ROLE_DOWN).bits == 8 && rs_plan_act(&p, 0, RS_ROLE_Q).bits == 4 && rs_plan_act(&p, 1, RS_ROLE_Q).bits == 16 && rs_plan_act(&p, 1, RS_ROLE_K).bits == 4);
     CHECK(rs_plan_act(&p, 2, RS_ROLE_V).clip == 0.9 && p.except[2].rank == 4 && p.except[4].rank == 6 && rs_plan_incompat(&p) == RS_INCOMPAT_ACT);
     rs_recipe_free(r);
-    CHECK(rs_recipe_plan(NULL, L, &p, arena, &e) == RS_OK && p.n_except == 2);
+    CHECK(rs_recipe_plan(NULL, RS_PEER_NONE, 0, L, &p, arena, &e) == RS_OK && p.n_except == 2);
     rs_arena_free(arena);
 }
 
@@ -276,7 +276,7 @@ static void by_recipe(const char *json, const rs_gptq_model_options *g)
     listed(&o, made);
     for (size_t i = 0; i < rs_mapped_count(from); i++) {
         const rs_tensor *t = rs_mapped_tensor(from, i);
-        const rs_act a = rs_recipe_act(r, &o.a, t), b = rs_plan_act(&rs_mapped_head(made)->plan, t->layer, t->role);
+        const rs_act a = rs_recipe_act(r, RS_PEER_NONE, 0, &o.a, t), b = rs_plan_act(&rs_mapped_head(made)->plan, t->layer, t->role);
         rs_pack_options alike = {.scheme = rs_recipe_scheme(r, &o.scheme, t), .a = o.a, .kv = o.kv};
         if (!rs_scheme_matrix(t)) continue;
         CHECKF(a.bits == b.bits && a.clip == b.clip && a.group == b.group && a.sym == b.sym, "%s: the plan says something else", t->name);

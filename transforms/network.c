@@ -129,14 +129,31 @@ const rs_kernels *rs_network_kernels(const rs_network *n)
     return n->k;
 }
 
-void rs_network_stay(rs_network *n)
-{
-    n->stay = true;
-}
 void rs_network_integer(rs_network *n, const rs_int_kernels *by)
 {
     n->by = by;
     n->loaded = n->c.L;
+}
+void rs_network_residual(rs_network *n, bool on)
+{
+    n->bare = !on;
+}
+rs_status rs_network_token_bytes(const rs_network *n, double *bytes, rs_error *e)
+{
+    *bytes = (double)n->head->payload_len + (double)n->norm->payload_len;
+    for (uint64_t i = 0; i < n->c.L; i++)
+        for (int w = 0; w < RS_NETWORK_TENSORS; w++) {
+            const rs_tensor *t;
+            RS_TRY(rs_network_find_layer(n, i, w, &t, e));
+            if (t != NULL) *bytes += (double)t->payload_len;
+        }
+    for (uint64_t j = 0; j < 2 * n->c.L; j++) {
+        char name[32];
+        snprintf(name, sizeof name, "resid.%llu", (unsigned long long)j);
+        const rs_tensor *t = rs_mapped_find(n->m, name);
+        if (t != NULL) *bytes += (double)t->payload_len;
+    }
+    return RS_OK;
 }
 rs_status rs_network_keep(rs_network *n, rs_error *e)
 {
@@ -165,6 +182,7 @@ rs_status rs_network_embed(const rs_network *n, size_t S, const int32_t *ids, fl
         if (ids[s] < 0 || (uint64_t)ids[s] >= n->c.V) return rs_fail(e, RS_E_VALUE, "token %zu: id %d is outside the vocabulary of %llu", s, ids[s], (unsigned long long)n->c.V);
         RS_TRY(rs_weights_rows(n->embed, payload, (uint64_t)ids[s], 1, x + s * n->c.d, e));
     }
+    if (!n->stay && n->embed != n->head) rs_mapped_release(n->m, n->embed);
     return RS_OK;
 }
 
@@ -206,8 +224,10 @@ static rs_status not_finite(const rs_network *n, size_t bad, rs_error *e)
 
 rs_status rs_network_cache(const rs_network *n, size_t capacity, rs_kv_cache *cache, rs_error *e)
 {
-    const rs_act *kv = &rs_mapped_head(n->m)->plan.kv;
-    *cache = (rs_kv_cache){.q = {.bits = kv->bits, .sym = kv->sym, .clip = (float)kv->clip, .group = (size_t)kv->group}, .n_kv = n->shape.n_kv, .h = n->shape.h, .capacity = capacity};
+    const rs_plan *plan = &rs_mapped_head(n->m)->plan;
+    const rs_act *kv = &plan->kv;
+    *cache = (rs_kv_cache){.q = {.bits = kv->bits, .sym = kv->sym, .clip = (float)kv->clip, .group = (size_t)kv->group, .range = rs_network_range(kv->range)}, .n_kv = n->shape.n_kv, .h = n->shape.h, .capacity = capacity,
+                             .v_range = rs_network_range(plan->v_range)};
     size_t bytes = rs_kv_cache_bytes(cache);
     if (bytes == 0) return rs_fail(e, RS_USAGE, "no KV cache of %zu tokens and %zu heads of %zu", capacity, cache->n_kv, cache->h);
     cache->memory = aligned_alloc(64, (bytes + 63) / 64 * 64);
@@ -218,10 +238,12 @@ rs_status rs_network_step(rs_network *n, rs_kv_cache *cache, size_t S, float *x,
 {
     if (n->loaded == n->c.L || n->by == NULL || S > cache->capacity - cache->count) return rs_fail(e, RS_E_INTERNAL, "no layer is loaded, or the cache is full");
     const float *cos, *sin;
-    RS_TRY(prepare(n, &n->at->layer, S, e));
+    rs_decoder_layer layer = n->at->layer;
+    if (n->bare) layer.attn = layer.ffn = (rs_junction){0};
+    RS_TRY(prepare(n, &layer, S, e));
     RS_TRY(rs_network_rope(n, cache->count + S, &cos, &sin, e));
     const size_t from = cache->count * (n->shape.h / 2);
-    return not_finite(n, rs_decoder_cached(n->k, &n->shape, &n->at->layer, cache, S, cos + from, sin + from, x, n->scratch), e);
+    return not_finite(n, rs_decoder_cached(n->k, &n->shape, &layer, cache, S, cos + from, sin + from, x, n->scratch), e);
 }
 
 rs_status rs_network_forward(rs_network *n, size_t S, float *x, rs_tap_fn *tap, void *context, rs_error *e)
@@ -246,14 +268,15 @@ rs_status rs_network_run(rs_network *n, const rs_decoder_layer *layer, rs_half h
     return not_finite(n, rs_decoder_halves(n->k, &n->shape, layer, halves, S, cos, sin, x, n->scratch, tap, context), e);
 }
 
-// Of one row, by a head of 16-bit floats: converting it once more in memory would cost more than the product.
-static rs_status half_logits(rs_network *n, const float *x, float *logits, rs_error *e)
+// Of one row, by a head of 16-bit floats or 8-bit codes: converting it once more in memory would cost more than the product.
+static rs_status row_logits(rs_network *n, const rs_int_weights *codes, const float *x, float *logits, rs_error *e)
 {
     const size_t d = n->shape.d;
     float *y = malloc(d * sizeof *y);
     if (y == NULL) return rs_fail(e, RS_E_NOMEM, "LM head");
     n->k->rmsnorm(1, d, x, n->norm_gamma, n->shape.eps, y);
-    n->k->gemv_half(n->head->dtype == RS_BF16, (size_t)n->c.V, d, y, (const uint16_t *)(const void *)rs_mapped_payload(n->m, n->head), d, logits);
+    if (codes != NULL) n->k->gemv_int8((size_t)n->c.V, d, y, (const int8_t *)codes->codes, codes->scales, logits);
+    else n->k->gemv_half(n->head->dtype == RS_BF16, (size_t)n->c.V, d, y, (const uint16_t *)(const void *)rs_mapped_payload(n->m, n->head), d, logits);
     free(y);
     return RS_OK;
 }
@@ -263,7 +286,9 @@ rs_status rs_network_logits(rs_network *n, size_t rows, const float *x, float *l
     const size_t d = n->shape.d, V = (size_t)n->c.V;
     const uint8_t *payload = rs_mapped_payload(n->m, n->head);
     const float *direct = rs_weights_direct(n->head, payload);
-    if (rows == 1 && n->head->enc == RS_ENC_RAW && (n->head->dtype == RS_F16 || n->head->dtype == RS_BF16)) return half_logits(n, x, logits, e);
+    rs_int_weights codes;
+    if (rows == 1 && n->head->enc == RS_ENC_RAW && (n->head->dtype == RS_F16 || n->head->dtype == RS_BF16)) return row_logits(n, NULL, x, logits, e);
+    if (rows == 1 && rs_weights_codes(n->head, payload, &codes) && codes.bits == 8 && codes.group == 0 && codes.scales != NULL) return row_logits(n, &codes, x, logits, e);
     float *y = malloc(rows * d * sizeof *y), *block = direct == NULL ? malloc((V < HEAD_BLOCK ? V : HEAD_BLOCK) * d * sizeof *block) : NULL;
     rs_status s = y == NULL || (direct == NULL && block == NULL) ? rs_fail(e, RS_E_NOMEM, "LM head") : RS_OK;
     if (s == RS_OK) n->k->rmsnorm(rows, d, x, n->norm_gamma, n->shape.eps, y);

@@ -31,8 +31,6 @@ const rs_tensor *rs_network_tensor(const rs_network *n, rs_role role);
 // logits [rows, V] of hidden states x [rows, d] as they leave the last layer: final norm, LM head. The head is decoded in blocks of its rows. E_NOMEM.
 RS_MUST_CHECK rs_status rs_network_logits(rs_network *n, size_t rows, const float *x, float *logits, rs_error *e);
 
-// For passes that go through the layers again and again: the file's pages stay in memory between layers.
-void rs_network_stay(rs_network *n);
 // From now on weights that the file holds as codes, with inputs quantised per token, are multiplied as integers where they lie, and rs_network_forward (without a tap) attends to a packed
 // KV cache; by NULL: all in f32, as at first.
 void rs_network_integer(rs_network *n, const rs_int_kernels *by);
@@ -42,6 +40,10 @@ RS_MUST_CHECK rs_status rs_network_keep(rs_network *n, rs_error *e);
 RS_MUST_CHECK rs_status rs_network_cache(const rs_network *n, size_t capacity, rs_kv_cache *cache, rs_error *e);
 // x [S, d] in place through the loaded layer, for S tokens that follow those in cache; after rs_network_integer. E_VALUE, E_NOMEM, E_INTERNAL (no room).
 RS_MUST_CHECK rs_status rs_network_step(rs_network *n, rs_kv_cache *cache, size_t S, float *x, rs_error *e);
+// Whether rs_network_step passes the residual junctions; it does unless told otherwise. Without them it computes another function, in the time that they cost less.
+void rs_network_residual(rs_network *n, bool on);
+// Bytes of the file that the pass of one token reads: all of the layers with their junctions, and the LM head. E_TENSOR.
+RS_MUST_CHECK rs_status rs_network_token_bytes(const rs_network *n, double *bytes, rs_error *e);
 // RoPE tables [S, h/2] for positions 0..S-1, owned by n until a longer sequence comes. E_NOMEM.
 RS_MUST_CHECK rs_status rs_network_rope(rs_network *n, size_t S, const float **cos, const float **sin, rs_error *e);
 // Scale of the final norm [d], owned by n.

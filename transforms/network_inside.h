@@ -33,6 +33,7 @@ struct rs_network {
     const rs_tensor *in_use[RS_NETWORK_TENSORS + 2];
     const rs_int_kernels *by;     // NULL: products in f32
     rs_kv_cache cache;            // of one layer, for whole sequences
+    bool bare;                    // rs_network_step leaves the junctions out
     bool stay;                    // pages of a layer are kept when the next one is loaded
     float *cos, *sin;
     size_t rope_rows;
@@ -44,5 +45,7 @@ struct rs_network {
 RS_MUST_CHECK rs_status rs_network_find(const rs_network *n, const char *name, rs_role role, int64_t layer, bool required, const rs_tensor **t, rs_error *e);
 // The same for tensor w of layer i.
 RS_MUST_CHECK rs_status rs_network_find_layer(const rs_network *n, uint64_t i, int w, const rs_tensor **t, rs_error *e);
+// A range of the plan, as the kernels name it.
+rs_range rs_network_range(rs_span span);
 
 #endif

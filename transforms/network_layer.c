@@ -78,15 +78,21 @@ static rs_status load_junction(rs_network *n, uint64_t j, rs_junction *out, cons
     return RS_OK;
 }
 
-static rs_quantizer quantizer(rs_act a)
+rs_range rs_network_range(rs_span span)
 {
-    return (rs_quantizer){.bits = a.bits, .sym = a.sym, .clip = (float)a.clip, .group = (size_t)a.group};
+    static const rs_range ranges[] = {[RS_SPAN_ZERO] = RS_RANGE_ZERO, [RS_SPAN_FREE] = RS_RANGE_FREE, [RS_SPAN_HALF] = RS_RANGE_HALF};
+    return ranges[span];
 }
 
-// The codes of matrix w (W_Q .. W_DOWN) where they can be multiplied as they are; false otherwise.
+static rs_quantizer quantizer(rs_act a)
+{
+    return (rs_quantizer){.bits = a.bits, .sym = a.sym, .clip = (float)a.clip, .group = (size_t)a.group, .range = rs_network_range(a.range)};
+}
+
+// The codes of matrix w (W_Q .. W_DOWN) where they can be multiplied as they are; false otherwise: a zero point of a free range could leave the int32 sums.
 static bool load_codes(rs_network *n, const rs_tensor *t, rs_quantizer input, rs_int_weights *codes)
 {
-    return n->by != NULL && input.bits < 16 && (input.group == 0 || input.group == t->shape[1]) && rs_weights_codes(t, rs_mapped_payload(n->m, t), codes) &&
+    return n->by != NULL && input.bits < 16 && input.range != RS_RANGE_FREE && (input.group == 0 || input.group == t->shape[1]) && rs_weights_codes(t, rs_mapped_payload(n->m, t), codes) &&
            rs_int_gemm_work(n->by, codes, input.bits, 1) != 0;
 }
 
@@ -115,7 +121,7 @@ static rs_status load(rs_network *n, uint64_t i, struct rs_network_layer *slot, 
         .wq = p[W_Q], .wk = p[W_K], .wv = p[W_V], .wo = p[W_O], .wgate = p[W_GATE], .wup = p[W_UP], .wdown = p[W_DOWN],
         .cq = codes[W_Q], .ck = codes[W_K], .cv = codes[W_V], .co = codes[W_O], .cgate = codes[W_GATE], .cup = codes[W_UP], .cdown = codes[W_DOWN], .by = n->by,
         .bq = p[B_Q], .bk = p[B_K], .bv = p[B_V], .bo = p[B_O], .bgate = p[B_GATE], .bup = p[B_UP], .bdown = p[B_DOWN],
-        .in_q = in[W_Q], .in_k = in[W_K], .in_v = in[W_V], .in_o = in[W_O], .in_gate = in[W_GATE], .in_up = in[W_UP], .in_down = in[W_DOWN], .kv = quantizer(plan->kv),
+        .in_q = in[W_Q], .in_k = in[W_K], .in_v = in[W_V], .in_o = in[W_O], .in_gate = in[W_GATE], .in_up = in[W_UP], .in_down = in[W_DOWN], .kv = quantizer(plan->kv), .v_range = rs_network_range(plan->v_range),
     };
     RS_TRY(load_junction(n, 2 * i, &slot->layer.attn, &n->in_use[W_COUNT], e));
     RS_TRY(load_junction(n, 2 * i + 1, &slot->layer.ffn, &n->in_use[W_COUNT + 1], e));

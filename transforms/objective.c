@@ -31,10 +31,11 @@ struct rs_objective {
 
 static bool rounds_weights(const rs_objective *o) { return o->o.bits.w.bits != 0 && o->o.bits.w.bits < 16; }
 
-static uint64_t weight_bytes(const rs_config *c)
+// Of `layers` layers and `heads` matrices of the vocabulary.
+static uint64_t weight_bytes(const rs_config *c, uint64_t layers, uint64_t heads)
 {
     const uint64_t nq = c->n_q * c->h, nkv = c->n_kv * c->h, layer = c->d * (2 * nq + 2 * nkv + 3 * c->f);
-    return (c->L * layer + (c->tied ? 1 : 2) * c->V * c->d) * sizeof(float);
+    return (layers * layer + heads * c->V * c->d) * sizeof(float);
 }
 
 // What one layer needs, beside the stream at its input: kept values and scratch.
@@ -45,9 +46,11 @@ static rs_status plan_memory(rs_objective *o, rs_error *e)
                    scratch = rs_decoder_learn_scratch(&o->shape, S) * sizeof(float) + folded;
     const uint64_t logits = ROWS * (c->V + d) * sizeof(float) * (o->o.kl > 0 ? 2 : 1), fixed = (c->L + 2) * stream + scratch + logits + (o->o.kl > 0 ? stream : 0);
     rs_objective_memory *m = &o->needs;
-    m->weights = weight_bytes(c);
+    // The head, a layer, and the pages of the embedding that a sequence touches: they are given back when they have been used.
+    const uint64_t rows = S * (64 << 10), embedding = weight_bytes(c, 0, 1);
+    m->weights = weight_bytes(c, 1, 1) + (c->tied ? 0 : rows < embedding ? rows : embedding);
     m->params = o->o.params;
-    const uint64_t least = m->weights + m->params + fixed + kept, allowed = o->o.mem != 0 ? o->o.mem : (m->weights + m->params + kept + scratch) / 2 * 3;
+    const uint64_t least = m->weights + m->params + fixed + kept, allowed = o->o.mem != 0 ? o->o.mem : (weight_bytes(c, c->L, c->tied ? 1 : 2) + m->params + kept + scratch) / 2 * 3;
     if (o->o.mem != 0 && o->o.mem < least)
         return rs_fail(e, RS_USAGE, "--mem: %llu MiB are not enough, %llu MiB are the least: weights %llu, rotations and their state %llu, activations %llu", (unsigned long long)(o->o.mem >> 20),
                        (unsigned long long)(least >> 20) + 1, (unsigned long long)(m->weights >> 20), (unsigned long long)(m->params >> 20), (unsigned long long)((fixed + kept) >> 20));
@@ -106,7 +109,6 @@ static rs_status open_objective(rs_objective *o, rs_error *e)
     }
     if (o->x == NULL || o->kept == NULL || o->scratch == NULL || o->dx == NULL || o->y == NULL || o->logits == NULL || (rounds_weights(o) && o->folded == NULL) || (o->o.kl > 0 && (o->ref == NULL || o->ref_logits == NULL)))
         return no_memory(e, "activations");
-    rs_network_stay(o->n);
     return load_head(o, e);
 }
 

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "kernels/cpu/kv_layout.h"
 #include "kernels/cpu/ops.h"
 #include "kernels/cpu/pieces.h"
 #include "kernels/cpu/vec.h"
@@ -85,18 +86,16 @@ struct attend {
     const float *q, *k, *v;
     float *out;
     weigh_fn *weigh;
-    // Of the cache that the queries' own keys end (k and v are then not used), and products of few rows: y [rows, n] = x [rows, h] k[n, h]^T; y [rows, h] += x [rows, n] (leading dimension
-    // KEYS) v [n, h]; NULL: as of many.
+    // Of the cache that the queries' own keys end (k and v are then not used); few: products of the rows of one token with codes as they lie, NULL: none.
     const rs_kv_cache *cache;
     rs_kv_read *read;
-    void (*scores)(size_t rows, size_t n, size_t h, const float *x, const float *k, float *y);
-    void (*values)(size_t rows, size_t n, size_t h, const float *x, const float *v, float *y);
+    const rs_kv_few *few;
 };
 
 // Rows of one piece: queries first .. of one head, or all heads that share the keys of one token, so that these are unpacked once.
 struct rows {
     size_t count, first, ldq, kv_head;
-    bool together;
+    bool together, packed; // packed: keys and values are used as they lie
     const float *q;
     float *out;
 };
@@ -105,8 +104,8 @@ static void scores_and_weights(const struct attend *a, const struct rows *p, siz
 {
     const float scale = (float)(1 / sqrt((double)a->h));
     const size_t past = a->cache != NULL ? a->cache->count - a->S : 0;
-    if (p->together && a->scores != NULL)
-        a->scores(p->count, columns, a->h, p->q, k, weight);
+    if (p->packed)
+        a->few->scores(a->cache, p->kv_head, t, columns, p->count, p->q, weight, KEYS);
     else
         cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)p->count, (int)columns, (int)a->h, 1, p->q, (int)p->ldq, k, (int)ldk, 0, weight, KEYS);
     for (size_t r = 0; r < p->count; r++) {
@@ -127,10 +126,10 @@ static void attend_piece(void *context, size_t piece)
 {
     const struct attend *a = context;
     const size_t h = a->h, shared = a->n_q / a->n_kv, block = a->cache != NULL ? rs_pieces_min(KEYS, RS_KV_BLOCK / h) : KEYS;
-    const bool together = a->cache != NULL && a->S == 1;
+    const bool together = a->cache != NULL && a->S == 1, packed = together && a->few != NULL && a->few->fit(a->cache);
     const size_t head = together ? piece * shared : piece % a->n_q, first = together ? 0 : (rs_pieces_count(a->S, QUERIES) - 1 - piece / a->n_q) * QUERIES;
     float total[QUERIES] = {0}, max[QUERIES], weight[QUERIES * KEYS], unpacked[RS_KV_BLOCK];
-    struct rows p = {.first = first, .kv_head = head / shared, .together = together, .ldq = together ? h : a->n_q * h};
+    struct rows p = {.first = first, .kv_head = head / shared, .together = together, .packed = packed, .ldq = together ? h : a->n_q * h};
     for (size_t done = 0, all = together ? shared : rs_pieces_min(QUERIES, a->S - first); done < all; done += p.count) {
         p.count = rs_pieces_min(QUERIES, all - done);
         p.q = a->q + first * a->n_q * h + (head + (together ? done : 0)) * h;
@@ -148,20 +147,20 @@ static void attend_piece(void *context, size_t piece)
                 ld = a->n_kv * h;
                 k += t * ld + p.kv_head * h;
                 v += t * ld + p.kv_head * h;
-            } else {
+            } else if (!packed) {
                 a->read(a->cache, false, p.kv_head, t, columns, unpacked);
                 k = unpacked;
             }
             scores_and_weights(a, &p, t, columns, k, ld, weight, max, total);
-            if (a->cache != NULL) {
-                a->read(a->cache, true, p.kv_head, t, columns, unpacked);
-                v = unpacked;
-            }
-            if (together && a->values != NULL) {
+            if (packed) {
                 if (t == 0)
                     memset(p.out, 0, p.count * h * sizeof *p.out);
-                a->values(p.count, columns, h, weight, v, p.out);
+                a->few->values(a->cache, p.kv_head, t, columns, p.count, weight, KEYS, p.out);
             } else {
+                if (a->cache != NULL) {
+                    a->read(a->cache, true, p.kv_head, t, columns, unpacked);
+                    v = unpacked;
+                }
                 cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, (int)p.count, (int)h, (int)columns, 1, weight, KEYS, v, (int)ld, t > 0, p.out, (int)p.ldq);
             }
         }
@@ -241,56 +240,14 @@ void rs_attention_avx512(size_t S, size_t n_q, size_t n_kv, size_t h, const floa
     attend((struct attend){.S = S, .n_q = n_q, .n_kv = n_kv, .h = h, .q = q, .k = k, .v = v, .out = out, .weigh = v16_weigh});
 }
 
-static RS_AVX2 void few_scores(size_t rows, size_t n, size_t h, const float *x, const float *k, float *y)
-{
-    for (size_t t = 0; t < n; t++, k += h)
-        for (size_t r = 0; r < rows; r++) {
-            v8 s = v8_set(0), u = s;
-            size_t i = 0;
-            for (; i + 16 <= h; i += 16) {
-                s = v8_fma(v8_load(x + r * h + i), v8_load(k + i), s);
-                u = v8_fma(v8_load(x + r * h + i + 8), v8_load(k + i + 8), u);
-            }
-            for (size_t m; i < h; i += m) {
-                m = rs_pieces_min(8, h - i);
-                s = v8_fma(v8_load_part(x + r * h + i, m), v8_load_part(k + i, m), s);
-            }
-            y[r * KEYS + t] = v8_sum_of(v8_add(s, u));
-        }
-}
-
-static RS_AVX2 void few_values(size_t rows, size_t n, size_t h, const float *x, const float *v, float *y)
-{
-    for (size_t r = 0; r < rows; r++)
-        for (size_t i = 0; i < h; i += 32) {
-            v8 s[4];
-            const size_t m = rs_pieces_min(32, h - i);
-            if (m < 32) {
-                for (size_t t = 0; t < n; t++)
-                    for (size_t j = i; j < h; j++)
-                        y[r * h + j] += x[r * KEYS + t] * v[t * h + j];
-                continue;
-            }
-            for (size_t j = 0; j < 4; j++)
-                s[j] = v8_load(y + r * h + i + 8 * j);
-            for (size_t t = 0; t < n; t++) {
-                const v8 w = v8_set(x[r * KEYS + t]);
-                for (size_t j = 0; j < 4; j++)
-                    s[j] = v8_fma(w, v8_load(v + t * h + i + 8 * j), s[j]);
-            }
-            for (size_t j = 0; j < 4; j++)
-                v8_store(y + r * h + i + 8 * j, s[j]);
-        }
-}
-
 void rs_attention_cached_avx2(const rs_kv_cache *c, size_t S, size_t n_q, const float *q, float *out)
 {
-    attend((struct attend){.S = S, .n_q = n_q, .n_kv = c->n_kv, .h = c->h, .q = q, .out = out, .weigh = v8_weigh, .cache = c, .read = rs_kv_read_avx2, .scores = few_scores, .values = few_values});
+    attend((struct attend){.S = S, .n_q = n_q, .n_kv = c->n_kv, .h = c->h, .q = q, .out = out, .weigh = v8_weigh, .cache = c, .read = rs_kv_read_avx2, .few = &rs_kv_few_avx2});
 }
 
 void rs_attention_cached_avx512(const rs_kv_cache *c, size_t S, size_t n_q, const float *q, float *out)
 {
-    attend((struct attend){.S = S, .n_q = n_q, .n_kv = c->n_kv, .h = c->h, .q = q, .out = out, .weigh = v16_weigh, .cache = c, .read = rs_kv_read_avx2, .scores = few_scores, .values = few_values});
+    attend((struct attend){.S = S, .n_q = n_q, .n_kv = c->n_kv, .h = c->h, .q = q, .out = out, .weigh = v16_weigh, .cache = c, .read = rs_kv_read_avx2, .few = &rs_kv_few_avx512});
 }
 
 #endif

@@ -79,11 +79,40 @@ void rs_clip_codes(int bits, size_t n, const float *w, float s, int8_t *codes)
     }
 }
 
+// x rounded to the type that the arithmetic is to be in.
+static float own(const rs_clip *clip, float x)
+{
+    const rs_kernels *k = rs_kernels_reference();
+    uint16_t half;
+    if (clip->own == RS_CLIP_F16) {
+        k->f32_to_f16(1, &x, &half);
+        k->f16_to_f32(1, &half, &x);
+    } else if (clip->own == RS_CLIP_BF16) {
+        k->f32_to_bf16(1, &x, &half);
+        k->bf16_to_f32(1, &half, &x);
+    }
+    return x;
+}
+
+static void write_codes(const rs_clip *clip, size_t n, const float *w, float s, int8_t *codes)
+{
+    const float hi = (float)((1 << (clip->bits - 1)) - 1), lo = -hi - 1;
+    if (clip->own == RS_CLIP_F32) {
+        rs_clip_codes(clip->bits, n, w, s, codes);
+        return;
+    }
+    for (size_t j = 0; j < n; j++) {
+        float c = rintf(own(clip, w[j] / s));
+        c = c < lo ? lo : c;
+        codes[j] = (int8_t)(c > hi ? hi : c);
+    }
+}
+
 // The i-th candidate; 0 if it cannot be a scale (subnormal or infinite in its type).
 static float candidate(const rs_clip *clip, int i, float max)
 {
-    float p = (float)(1 - i / 100.0), q = (float)((1 << (clip->bits - 1)) - 1);
-    float s = (p * max) / q;
+    float p = (float)(1 - i / 100.0), q = (float)((1 << (clip->bits - 1)) - 1) + (clip->half ? 0.5f : 0);
+    float s = own(clip, own(clip, p * max) / q);
     if (!clip->scale_f16) return s < FLT_MIN ? 0 : s;
     uint16_t half;
     rs_kernels_reference()->f32_to_f16(1, &s, &half);
@@ -92,27 +121,38 @@ static float candidate(const rs_clip *clip, int i, float max)
     return s;
 }
 
-float rs_clip_span(const rs_clip *clip, size_t n, const float *w, int8_t *codes, double *err)
+// The best candidate and its error, 0 where there is none; gains (NULL allowed): those that were better than all before.
+static float search(const rs_clip *clip, size_t n, const float *w, double *err, uint32_t *gains)
 {
-    float max = 0, best_s = 0;
+    float max = clip->least, best_s = 0;
     for (size_t j = 0; j < n; j++) max = fabsf(w[j]) > max ? fabsf(w[j]) : max;
-    double best = INFINITY;
-    if (max > 0 && candidate(clip, clip->steps - 1, max) != 0) {
-        for (int i = 0; i < clip->steps; i++) {
-            float s = candidate(clip, i, max);
-            double e = s > 0 ? rs_clip_error(NULL, clip->bits, n, w, s) : INFINITY;
-            if (e < best) {
-                best = e;
-                best_s = s;
-            }
+    *err = INFINITY;
+    if (max == 0 || candidate(clip, clip->steps - 1, max) == 0) return 0;
+    for (int i = 0; i < clip->steps; i++) {
+        float s = candidate(clip, i, max);
+        double e = s > 0 ? rs_clip_error(NULL, clip->bits, n, w, s) : INFINITY;
+        if (e < *err) {
+            *err = e;
+            best_s = s;
+            if (gains != NULL && i < 32) *gains |= (uint32_t)1 << i;
         }
     }
-    if (best_s == 0) {
-        memset(codes, 0, n);
-        if (err != NULL) *err = 0;
-        return 1;
-    }
-    rs_clip_codes(clip->bits, n, w, best_s, codes);
-    if (err != NULL) *err = best;
     return best_s;
+}
+
+float rs_clip_span(const rs_clip *clip, size_t n, const float *w, int8_t *codes, double *err)
+{
+    double reached;
+    const float s = search(clip, n, w, &reached, NULL);
+    if (err != NULL) *err = s > 0 ? reached : 0;
+    if (s > 0) write_codes(clip, n, w, s, codes);
+    else memset(codes, 0, n);
+    return s > 0 ? s : clip->empty > 0 ? clip->empty : 1;
+}
+
+uint32_t rs_clip_gains(const rs_clip *clip, size_t n, const float *w)
+{
+    uint32_t gains = 0;
+    double err;
+    return search(clip, n, w, &err, &gains) > 0 ? gains : 1;
 }

@@ -16,11 +16,11 @@ static float clamp(float c, float lo, float hi)
     return c < lo ? lo : c > hi ? hi : c;
 }
 
-// Smallest and largest of n values and 0; false if one is NaN or if the range overflows.
-static bool range(size_t n, const float *x, float *lo, float *hi)
+// Smallest and largest of n values and, but for a free range, 0; false if one is NaN or if the range overflows.
+static bool range(bool free, size_t n, const float *x, float *lo, float *hi)
 {
     bool ordered = true;
-    *lo = *hi = 0;
+    *lo = *hi = free && n > 0 ? x[0] : 0;
     for (size_t i = 0; i < n; i++) {
         *lo = x[i] < *lo ? x[i] : *lo;
         *hi = x[i] > *hi ? x[i] : *hi;
@@ -34,11 +34,24 @@ struct grid {
     float scale, zero, first, last;
 };
 
-// The grid for values in lo <= 0 <= hi. A scale below the normal numbers becomes 1, so that such values are 0.
+// Whether the range of the values alone is asked for.
+static bool is_free(const rs_quantizer *q)
+{
+    return !q->sym && q->range == RS_RANGE_FREE;
+}
+
+// The grid for values in lo .. hi, which holds 0 unless the range is free. A scale below the normal numbers becomes 1, so that such values are 0.
 static struct grid grid(const rs_quantizer *q, float lo, float hi)
 {
-    const float codes = (float)((1u << q->bits) - 1), half = (float)((1u << (q->bits - 1)) - 1);
-    struct grid g = {.scale = q->sym ? q->clip * (-lo > hi ? -lo : hi) / half : (q->clip * hi - q->clip * lo) / codes};
+    const float codes = (float)((1u << q->bits) - 1), half = (float)((1u << (q->bits - 1)) - 1), end = q->range == RS_RANGE_HALF ? codes / 2 : half;
+    if (is_free(q)) {
+        const struct grid g = {.scale = (q->clip * hi - q->clip * lo) / codes, .zero = rintf(-(q->clip * lo) / ((q->clip * hi - q->clip * lo) / codes)), .first = 0, .last = codes};
+        if (g.scale >= FLT_MIN && fabsf(g.zero) <= 0x1p24f)
+            return g;
+        lo = lo < 0 ? lo : 0;
+        hi = hi > 0 ? hi : 0;
+    }
+    struct grid g = {.scale = q->sym ? q->clip * (-lo > hi ? -lo : hi) / end : (q->clip * hi - q->clip * lo) / codes};
     const bool normal = g.scale >= FLT_MIN;
     if (!normal)
         g.scale = 1;
@@ -56,7 +69,7 @@ static float code(float x, struct grid g)
 static void quantise(const rs_quantizer *q, size_t n, float *x)
 {
     float lo, hi;
-    range(n, x, &lo, &hi);
+    range(is_free(q), n, x, &lo, &hi);
     const struct grid g = grid(q, lo, hi);
     for (size_t i = 0; i < n; i++)
         x[i] = g.scale * (code(x[i], g) - g.zero);
@@ -70,7 +83,7 @@ size_t rs_fake_quant_plain(const rs_quantizer *q, size_t B, size_t n, float *x, 
         return 0;
     for (size_t b = 0; b < B; b++, x += ld) {
         float lo, hi;
-        if (!range(n, x, &lo, &hi)) {
+        if (!range(false, n, x, &lo, &hi)) {
             bad++;
             continue;
         }
@@ -94,7 +107,7 @@ size_t rs_int_quantise_plain(const rs_quantizer *q, size_t B, size_t n, const fl
     size_t bad = 0;
     for (size_t b = 0; b < B; b++, x += ldx, codes += ld) {
         float lo, hi;
-        if (!range(n, x, &lo, &hi)) {
+        if (!range(is_free(q), n, x, &lo, &hi)) {
             bad += no_codes(n, codes, &scale[b], &zero[b]);
             continue;
         }
@@ -109,12 +122,13 @@ size_t rs_int_quantise_plain(const rs_quantizer *q, size_t B, size_t n, const fl
 
 #if defined(__x86_64__)
 
-static RS_AVX2 bool range_avx2(size_t n, const float *x, float *lo, float *hi)
+static RS_AVX2 bool range_avx2(bool free, size_t n, const float *x, float *lo, float *hi)
 {
-    v8 low = v8_set(0), high = low, strange = low;
+    const v8 start = v8_set(free && n > 0 ? x[0] : 0);
+    v8 low = start, high = start, strange = v8_set(0);
     size_t i = 0;
     for (; i < n; i += 8) {
-        const v8 v = i + 8 <= n ? v8_load(x + i) : v8_load_part(x + i, n - i);
+        const v8 v = i + 8 <= n ? v8_load(x + i) : _mm256_blendv_ps(start, v8_load_part(x + i, n - i), _mm256_castsi256_ps(v8_first(n - i)));
         low = v8_min(v, low);
         high = v8_max(v, high);
         strange = _mm256_or_ps(strange, _mm256_cmp_ps(v, v, _CMP_UNORD_Q));
@@ -155,15 +169,16 @@ static void rows_piece(void *context, size_t piece)
 {
     struct rows *r = context;
     const size_t group = r->q->group != 0 ? r->q->group : r->n, end = rs_pieces_min(r->B, (piece + 1) * r->rows);
+    const bool free = is_free(r->q);
     for (size_t b = piece * r->rows; b < end; b++) {
         float lo, hi, *x = r->x + b * r->ld;
-        if (!range_avx2(r->n, x, &lo, &hi)) {
+        if (!range_avx2(free && group == r->n, r->n, x, &lo, &hi)) {
             atomic_fetch_add(&r->bad, 1);
             continue;
         }
         for (size_t i = 0; i < r->n; i += group) {
             if (group != r->n)
-                range_avx2(group, x + i, &lo, &hi);
+                range_avx2(free, group, x + i, &lo, &hi);
             quantise_avx2(group, x + i, grid(r->q, lo, hi));
         }
     }
@@ -208,7 +223,7 @@ static void coding_piece(void *context, size_t piece)
     for (size_t b = piece * r->rows; b < end; b++) {
         const float *x = r->x + b * r->ldx;
         float lo, hi;
-        if (!range_avx2(r->n, x, &lo, &hi)) {
+        if (!range_avx2(is_free(r->q), r->n, x, &lo, &hi)) {
             atomic_fetch_add(&r->bad, no_codes(r->n, r->codes + b * r->ld, &r->scale[b], &r->zero[b]));
             continue;
         }

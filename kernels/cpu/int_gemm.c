@@ -22,6 +22,7 @@ struct shape {
     size_t parts, rows, burst;       // parts of an activation; rows with parts counted
     size_t strip, strips, outputs, pieces;
     bool aligned;                    // every span starts on a byte
+    bool whole;                      // one row goes over the weights as they lie: one span of whole blocks, whole groups of outputs, 4 or 8 bits, an activation in one part
 };
 
 struct job {
@@ -57,6 +58,7 @@ static bool measure(const rs_int_kernels *by, const rs_int_weights *w, unsigned 
         s->parts = burst_of(a_bits, w->bits) < LEAST ? 2 : 1;
         s->burst = burst_of(s->parts == 2 ? 4 : a_bits, w->bits);
     }
+    s->whole = s->spans == 1 && s->span % BLOCK == 0 && w->n % OUTPUTS == 0 && (w->bits == 4 || w->bits == 8) && s->parts == 1;
     size_t row;
     if (__builtin_mul_overflow(s->spans, s->blocks * BLOCK, &row) || __builtin_mul_overflow(m, s->parts, &s->rows) || __builtin_mul_overflow(s->rows, row, bytes))
         return false;
@@ -195,6 +197,30 @@ static void store(const rs_int_product *to, size_t m, size_t n, const float *acc
             y[j] = to->add ? y[j] + acc[r * OUTPUTS + j] * scale[r] : acc[r * OUTPUTS + j] * scale[r];
 }
 
+// One row by outputs begin .. end-1 of weights that are multiplied as they lie, one span of whole blocks: the steps of `piece`, each for MANY outputs.
+static void row_piece(const struct job *p, const rs_int_product *to, const struct shape *s, size_t begin, size_t end)
+{
+    enum { MANY = 64 };
+    const rs_int_weights *w = to->w;
+    const float scale = p->a->scale[0];
+    const int32_t zero = p->a->zero[0];
+    for (size_t n; begin < end; begin += n) {
+        int32_t sums[MANY] = {0};
+        float converted[MANY];
+        n = rs_pieces_min(MANY, end - begin);
+        for (size_t j = 0; j < n; j += OUTPUTS)
+            p->by->one(w->bits, s->blocks, s->burst, p->arranged, w->codes + (begin + j) * s->row, s->row, sums + j);
+        if (w->scales == NULL)
+            p->by->halves(n, w->scales_16 + begin, converted);
+        const float *scales = w->scales != NULL ? w->scales + begin : converted;
+        float *y = to->y + begin;
+        for (size_t j = 0; j < n; j++) {
+            const float acc = 0 + (float)(sums[j] - zero * w->sums[begin + j]) * scales[j];
+            y[j] = to->add ? y[j] + acc * scale : acc * scale;
+        }
+    }
+}
+
 static void piece(void *context, size_t i)
 {
     const struct job *p = context;
@@ -206,6 +232,10 @@ static void piece(void *context, size_t i)
     const rs_int_weights *w = to->w;
     const size_t first = i % s->strips * s->strip, rows = rs_pieces_min(s->strip, s->rows - first), m = rows / s->parts, row = first / s->parts;
     const size_t begin = i / s->strips * s->outputs, end = rs_pieces_min(w->n, begin + s->outputs);
+    if (p->a->m == 1 && s->whole && p->sums == NULL) {
+        row_piece(p, to, s, begin, end);
+        return;
+    }
     _Alignas(64) int8_t bytes[OUTPUTS * CHUNK];
     _Alignas(64) int32_t sums[STRIP * OUTPUTS];
     _Alignas(64) float acc[STRIP * OUTPUTS];

@@ -23,6 +23,7 @@ struct rs_int_kernels {
     void (*tile)(size_t rows, size_t blocks, size_t burst, const uint8_t *a, size_t lda, const int8_t *w, size_t ldw, int32_t *sums);
     // The same for one row and packed weights of 4 or 8 bits; ldw in bytes.
     void (*one)(unsigned bits, size_t blocks, size_t burst, const uint8_t *a, const uint8_t *w, size_t ldw, int32_t *sums);
+    void (*halves)(size_t n, const uint16_t *x, float *y); // f16 to f32
     // acc[m][4] += (float)(sums[m][4] - zero[m] of_codes[4]) scales[4].
     void (*scale)(size_t m, const int32_t *sums, const int32_t *zero, const int32_t *of_codes, const float *scales, float *acc);
 };

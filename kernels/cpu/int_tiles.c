@@ -4,6 +4,7 @@
 //   AVX2        vpmaddubsw adds pairs of u8 x s8 products in 16 bits, which `burst` keeps from saturating; vpmaddwd then adds them into int32
 //   VNNI        vpdpbusd adds all four products into int32
 #include "kernels/cpu/int_ops.h"
+#include "kernels/cpu/ops.h"
 #include "kernels/cpu/vec.h"
 
 #if defined(__x86_64__)
@@ -154,22 +155,33 @@ static RS_AVX2 void tile_avx2(size_t rows, size_t blocks, size_t burst, const ui
         rows_avx2(1, 2 * blocks, burst, a, lda, w, ldw, sums);
 }
 
-// Asks for the rows of the next 4 outputs, `bytes` of them in step j: they lie one after the other, but what reads ahead in hardware sees four short streams.
-INLINE void next_outputs(const uint8_t *w, size_t ldw, size_t bytes, size_t j)
+// How far ahead to ask for rows: whole groups of 4 outputs, far enough for the memory.
+INLINE size_t ahead_of(size_t ldw)
+{
+    enum { FAR = 6 << 10 };
+    size_t ahead = 4 * ldw;
+    while (ahead < FAR)
+        ahead += 4 * ldw;
+    return ahead;
+}
+
+// Asks for `bytes` of the rows that come `ahead` bytes later, in step j: they lie one after the other, but what reads ahead in hardware sees four short streams.
+INLINE void ask(const uint8_t *w, size_t ahead, size_t bytes, size_t j)
 {
     for (size_t i = 0; i < bytes; i += 64)
-        __builtin_prefetch(w + 4 * ldw + bytes * j + i, 0, 3);
+        __builtin_prefetch(w + ahead + bytes * j + i, 0, 3);
 }
 
 INLINE RS_AVX2 void nibbles_avx2(size_t blocks, size_t burst, const uint8_t *a, const uint8_t *w, size_t ldw, int32_t *sums)
 {
+    const size_t ahead = ahead_of(ldw);
     for (size_t end, b = 0; b < blocks; b = end) {
         end = blocks - b < burst / 2 ? blocks : b + burst / 2;
         __m256i s[4];
         s[0] = s[1] = s[2] = s[3] = _mm256_setzero_si256();
         for (size_t j = b; j < end; j++) {
             const __m256i x = LOAD(a + BLOCK * j), y = LOAD(a + BLOCK * j + 32);
-            next_outputs(w, ldw, 4 * BLOCK / 2, j);
+            ask(w, ahead, 4 * BLOCK / 2, j);
             for (size_t o = 0; o < 4; o++) {
                 const __m256i c = LOAD(w + o * ldw + BLOCK / 2 * j);
                 s[o] = _mm256_add_epi16(s[o], _mm256_add_epi16(_mm256_maddubs_epi16(x, low(c)), _mm256_maddubs_epi16(y, high(c))));
@@ -188,7 +200,7 @@ static RS_AVX2 void one_avx2(unsigned bits, size_t blocks, size_t burst, const u
 }
 
 const rs_int_kernels rs_int_avx2 = {.name = "avx2", .instruction = "vpmaddubsw ymm", .pairs = true, .quantise = rs_int_quantise_avx2, .split = split, .unpack = unpack,
-                                    .tile = tile_avx2, .one = one_avx2, .scale = scale};
+                                    .tile = tile_avx2, .one = one_avx2, .halves = rs_convert_f16_to_f32_avx2, .scale = scale};
 
 // ---- VNNI: one body for both widths. V: vector type of BYTES, ROWS of a tile, DOT and DOT256: sums of four products in V and in 256 bits, COLLECT: four V into sums[4]
 
@@ -215,11 +227,13 @@ const rs_int_kernels rs_int_avx2 = {.name = "avx2", .instruction = "vpmaddubsw y
     static TARGET void one_##NAME(unsigned bits, size_t blocks, size_t burst, const uint8_t *a, const uint8_t *w, size_t ldw, int32_t *sums)                                    \
     {                                                                                                                                                                           \
         (void)burst;                                                                                                                                                            \
+        const size_t ahead = ahead_of(ldw);                                                                                                                                     \
         __m256i s[4], t[4];                                                                                                                                                     \
         for (size_t o = 0; o < 4; o++)                                                                                                                                          \
             s[o] = t[o] = _mm256_setzero_si256();                                                                                                                               \
         for (size_t j = 0; j < blocks; j++) {                                                                                                                                   \
             const __m256i x = LOAD(a + BLOCK * j), y = LOAD(a + BLOCK * j + 32);                                                                                                \
+            ask(w, ahead, BLOCK / 2 * bits, j);                                                                                                                                 \
             for (size_t o = 0; o < 4; o++) {                                                                                                                                    \
                 const uint8_t *at = w + o * ldw + BLOCK / 8 * bits * j;                                                                                                         \
                 const __m256i c = LOAD(at);                                                                                                                                     \
@@ -261,8 +275,8 @@ static VNNI512 void tile_avx512vnni(size_t rows, size_t blocks, size_t burst, co
 }
 
 const rs_int_kernels rs_int_avxvnni = {.name = "avxvnni", .instruction = "vpdpbusd ymm", .quantise = rs_int_quantise_avx2, .split = split, .unpack = unpack, .tile = tile_avxvnni,
-                                       .one = one_avxvnni, .scale = scale};
+                                       .one = one_avxvnni, .halves = rs_convert_f16_to_f32_avx2, .scale = scale};
 const rs_int_kernels rs_int_avx512vnni = {.name = "avx512vnni", .instruction = "vpdpbusd zmm", .quantise = rs_int_quantise_avx2, .split = split, .unpack = unpack,
-                                          .tile = tile_avx512vnni, .one = one_avx512vnni, .scale = scale};
+                                          .tile = tile_avx512vnni, .one = one_avx512vnni, .halves = rs_convert_f16_to_f32_avx2, .scale = scale};
 
 #endif

@@ -1,10 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Layout of the packed cache, writing and reading.
-//
-//   codes of keys    [n_kv][capacity][row bytes]     then those of values
-//   scales of keys   [n_kv][capacity][groups] f32    then those of values      (not for f16)
-//   zero points      [n_kv][capacity][groups] i32    then those of values
-#include "kernels/kv_cache.h"
+// Writing the packed cache and reading it.
+#include "kernels/cpu/kv_layout.h"
 
 #include <string.h>
 
@@ -12,80 +8,43 @@
 #include "kernels/cpu/ops.h"
 #include "kernels/cpu/pieces.h"
 #include "kernels/cpu/vec.h"
-#include "kernels/packed.h"
-
-static bool half(const rs_kv_cache *c)
-{
-    return c->q.bits == 16;
-}
-
-static size_t groups(const rs_kv_cache *c)
-{
-    return half(c) ? 0 : c->q.group != 0 ? c->h / c->q.group : 1;
-}
-
-static size_t row_bytes(const rs_kv_cache *c)
-{
-    return half(c) ? 2 * c->h : rs_packed_row_bytes((int)c->q.bits, c->h);
-}
-
-// Number of a row (of codes, or of groups) among all.
-static size_t row_of(const rs_kv_cache *c, bool values, size_t head, size_t token)
-{
-    return ((values ? c->n_kv : 0) + head) * c->capacity + token;
-}
-
-static size_t codes_bytes(const rs_kv_cache *c)
-{
-    return (2 * c->n_kv * c->capacity * row_bytes(c) + 63) / 64 * 64;
-}
-
-static float *scales(const rs_kv_cache *c)
-{
-    return (float *)(void *)(c->memory + codes_bytes(c));
-}
-
-static int32_t *zeros(const rs_kv_cache *c)
-{
-    return (int32_t *)(void *)(scales(c) + 2 * c->n_kv * c->capacity * groups(c));
-}
 
 size_t rs_kv_cache_bytes(const rs_kv_cache *c)
 {
     size_t rows, bytes;
     if (c->n_kv == 0 || c->h == 0 || c->h > RS_KV_BLOCK || c->capacity == 0 || c->q.bits < 2 || (c->q.bits > 8 && c->q.bits != 16) || (c->q.group != 0 && c->h % c->q.group != 0))
         return 0;
-    if (__builtin_mul_overflow(2 * c->capacity, c->n_kv, &rows) || c->capacity > SIZE_MAX / 4 || __builtin_mul_overflow(rows, row_bytes(c) + 8 * groups(c), &bytes) || bytes > SIZE_MAX / 2)
+    if (__builtin_mul_overflow(2 * c->capacity, c->n_kv, &rows) || c->capacity > SIZE_MAX / 4 || __builtin_mul_overflow(rows, rs_kv_row_bytes(c) + 8 * rs_kv_groups(c), &bytes) || bytes > SIZE_MAX / 2)
         return 0;
-    return codes_bytes(c) + rows * 8 * groups(c);
+    return rs_kv_codes_bytes(c) + rows * 8 * rs_kv_groups(c);
 }
 
 size_t rs_kv_cache_work(const rs_kv_cache *c, size_t S)
 {
-    return half(c) ? 0 : S * c->n_kv * (c->h + 8 * groups(c));
+    return rs_kv_half(c) ? 0 : S * c->n_kv * (c->h + 8 * rs_kv_groups(c));
 }
 
 static size_t append(rs_kv_cache *c, const rs_int_kernels *by, bool values, size_t S, const float *x, void *work)
 {
-    const size_t G = groups(c), m = S * c->n_kv * G;
-    const rs_quantizer q = {.bits = c->q.bits, .sym = c->q.sym, .clip = c->q.clip};
+    const size_t G = rs_kv_groups(c), m = S * c->n_kv * G;
+    const rs_quantizer q = {.bits = c->q.bits, .sym = c->q.sym, .clip = c->q.clip, .range = values ? c->v_range : c->q.range};
     float *scale = work;
     int32_t *zero = (int32_t *)(void *)(scale + m);
     uint8_t *codes = (uint8_t *)(zero + m);
     size_t bad = 0;
-    if (!half(c))
+    if (!rs_kv_half(c))
         bad = rs_int_quantise(by, &q, x, c->h / G, &(rs_int_rows){.bits = q.bits, .m = m, .k = c->h / G, .ld = c->h / G, .codes = codes, .scale = scale, .zero = zero});
     for (size_t s = 0; s < S; s++)
         for (size_t head = 0; head < c->n_kv; head++) {
-            const size_t from = s * c->n_kv + head, to = row_of(c, values, head, c->count + s);
-            uint8_t *row = c->memory + to * row_bytes(c);
-            if (half(c)) {
+            const size_t from = s * c->n_kv + head, to = rs_kv_row_of(c, values, head, c->count + s);
+            uint8_t *row = c->memory + to * rs_kv_row_bytes(c);
+            if (rs_kv_half(c)) {
                 rs_convert_f32_to_f16_plain(c->h, x + from * c->h, (uint16_t *)(void *)row);
                 continue;
             }
             rs_packed_pack((int)q.bits, c->h, (const int8_t *)codes + from * c->h, row);
-            memcpy(scales(c) + to * G, scale + from * G, G * sizeof *scale);
-            memcpy(zeros(c) + to * G, zero + from * G, G * sizeof *zero);
+            memcpy(rs_kv_scales(c) + to * G, scale + from * G, G * sizeof *scale);
+            memcpy(rs_kv_zeros(c) + to * G, zero + from * G, G * sizeof *zero);
         }
     return bad;
 }
@@ -117,17 +76,17 @@ static void values_plain(size_t group, size_t first, size_t n, const uint8_t *co
 void rs_kv_read_plain(const rs_kv_cache *c, bool values, size_t head, size_t first, size_t count, float *out)
 {
     for (size_t t = first; t < first + count; t++, out += c->h) {
-        const size_t row = row_of(c, values, head, t), G = groups(c);
-        const uint8_t *from = c->memory + row * row_bytes(c);
+        const size_t row = rs_kv_row_of(c, values, head, t), G = rs_kv_groups(c);
+        const uint8_t *from = c->memory + row * rs_kv_row_bytes(c);
         uint8_t codes[64];
-        if (half(c)) {
+        if (rs_kv_half(c)) {
             rs_convert_f16_to_f32_plain(c->h, (const uint16_t *)(const void *)from, out);
             continue;
         }
         for (size_t j = 0; j < c->h; j += sizeof codes) {
             const size_t n = rs_pieces_min(sizeof codes, c->h - j);
             codes_plain(c->q.bits, n, from + j / 8 * c->q.bits, codes);
-            values_plain(c->h / G, j, n, codes, scales(c) + row * G, zeros(c) + row * G, out + j);
+            values_plain(c->h / G, j, n, codes, rs_kv_scales(c) + row * G, rs_kv_zeros(c) + row * G, out + j);
         }
     }
 }
@@ -160,17 +119,17 @@ static RS_AVX2 void values_avx2(const uint8_t codes[64], float scale, int32_t ze
 
 void rs_kv_read_avx2(const rs_kv_cache *c, bool values, size_t head, size_t first, size_t count, float *out)
 {
-    if (half(c)) {
+    if (rs_kv_half(c)) {
         for (size_t t = first; t < first + count; t++, out += c->h)
-            rs_convert_f16_to_f32_avx2(c->h, (const uint16_t *)(const void *)(c->memory + row_of(c, values, head, t) * row_bytes(c)), out);
+            rs_convert_f16_to_f32_avx2(c->h, (const uint16_t *)(const void *)(c->memory + rs_kv_row_of(c, values, head, t) * rs_kv_row_bytes(c)), out);
         return;
     }
-    const size_t G = groups(c), group = c->h / G;
+    const size_t G = rs_kv_groups(c), group = c->h / G;
     for (size_t t = first; t < first + count; t++, out += c->h) {
-        const size_t row = row_of(c, values, head, t);
-        const uint8_t *from = c->memory + row * row_bytes(c);
-        const float *scale = scales(c) + row * G;
-        const int32_t *zero = zeros(c) + row * G;
+        const size_t row = rs_kv_row_of(c, values, head, t);
+        const uint8_t *from = c->memory + row * rs_kv_row_bytes(c);
+        const float *scale = rs_kv_scales(c) + row * G;
+        const int32_t *zero = rs_kv_zeros(c) + row * G;
         uint8_t codes[64];
         for (size_t j = 0; j < c->h; j += sizeof codes) {
             const size_t n = rs_pieces_min(sizeof codes, c->h - j);

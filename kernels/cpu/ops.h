@@ -32,6 +32,12 @@ void rs_rmsnorm_avx2(size_t B, size_t d, const float *x, const float *gamma, flo
 void rs_rope_plain(size_t B, size_t heads, size_t h, float *x, size_t ld, const float *cos, const float *sin);
 void rs_rope_avx2(size_t B, size_t heads, size_t h, float *x, size_t ld, const float *cos, const float *sin);
 
+void rs_gemv_int8_plain(size_t n, size_t k, const float *x, const int8_t *w, const float *scale, float *y);
+void rs_gemv_int8_avx2(size_t n, size_t k, const float *x, const int8_t *w, const float *scale, float *y);
+void rs_gemv_int8_avx512(size_t n, size_t k, const float *x, const int8_t *w, const float *scale, float *y);
+void rs_lowrank_plain(size_t S, size_t d, size_t r, float *x, const float *q, const float *m, float *work);
+void rs_lowrank_blas(size_t S, size_t d, size_t r, float *x, const float *q, const float *m, float *work);
+void rs_lowrank_avx2(size_t S, size_t d, size_t r, float *x, const float *q, const float *m, float *work);
 void rs_gemv_half_plain(bool bf16, size_t n, size_t k, const float *x, const uint16_t *w, size_t ldw, float *y);
 void rs_gemv_half_avx2(bool bf16, size_t n, size_t k, const float *x, const uint16_t *w, size_t ldw, float *y);
 void rs_attention_cached_plain(const rs_kv_cache *c, size_t S, size_t n_q, const float *q, float *out);

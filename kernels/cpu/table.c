@@ -21,6 +21,8 @@ static const rs_kernels reference = {
     .attention = rs_attention_plain,
     .attention_cached = rs_attention_cached_plain,
     .gemv_half = rs_gemv_half_plain,
+    .gemv_int8 = rs_gemv_int8_plain,
+    .lowrank = rs_lowrank_plain,
     .silu_gate = rs_silu_gate_plain,
     .hadamard = rs_hadamard_rows_plain,
     .fake_quant = rs_fake_quant_plain,
@@ -53,6 +55,7 @@ static void choose(void)
     t->gemm_nt = rs_gemm_nt_blas;
     t->gemm_nn = rs_gemm_nn_blas;
     t->gemm_tn = rs_gemm_tn_blas;
+    t->lowrank = rs_lowrank_blas;
     t->attention = rs_attention_blas;
     t->attention_cached = rs_attention_cached_blas;
     t->attention_grad = rs_attention_grad_blas;
@@ -72,6 +75,8 @@ static void choose(void)
         t->attention = rs_attention_avx2;
         t->attention_cached = rs_attention_cached_avx2;
         t->gemv_half = rs_gemv_half_avx2;
+        t->gemv_int8 = rs_gemv_int8_avx2;
+        t->lowrank = rs_lowrank_avx2;
         t->silu_gate = rs_silu_gate_avx2;
         t->hadamard = rs_hadamard_rows_avx2;
         t->fake_quant = rs_fake_quant_avx2;
@@ -86,6 +91,7 @@ static void choose(void)
             t->name = "avx512";
             t->attention = rs_attention_avx512;
             t->attention_cached = rs_attention_cached_avx512;
+        t->gemv_int8 = rs_gemv_int8_avx512;
             t->silu_gate = rs_silu_gate_avx512;
             t->hadamard = rs_hadamard_rows_avx512;
             t->cross_entropy = rs_cross_entropy_avx512;

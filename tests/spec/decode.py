@@ -559,7 +559,7 @@ class Reader:
     # section 6, 7
     def meta_HEAD(self, m, raw):
         v = m.get("incompat")
-        need(type(v) is not int or v < 0 or v & ~7 == 0, "E_VERSION", "unknown bit in incompat")
+        need(type(v) is not int or v < 0 or v & ~15 == 0, "E_VERSION", "unknown bit in incompat")
         fields(m, "HEAD", {"align": one_of((64, 4096)), "arch": text(1, 31), "incompat": uint(), "kind": one_of(("weights", "rotations")),
                            "layers": uint(0, 65536), "model": text(0, 255)}, {"base": digest, "plan": is_map})
         self.head, self.align, self.L, self.state = m, m["align"], m["layers"], "head"
@@ -574,13 +574,19 @@ class Reader:
         req = {"%s_%s" % (a, k): f for a in ("a", "kv") for k, f in act.items()}
         req.update(rank=even, resid=one_of(("none", "lowrank", "dense"), "E_VERSION"))
         req["except"] = is_list
-        fields(p, "plan", req, {"r3": online, "r4": online}, "E_VERSION")
+        ranges = {k: one_of(("zero", "free", "half"), "E_VERSION") for k in ("a_range", "k_range", "v_range")}
+        fields(p, "plan", req, dict({"r3": online, "r4": online}, **ranges), "E_VERSION")
+        fits = lambda r, sym: r != ("free" if sym else "half")
+        for k in ranges:
+            need(p.get(k) != "zero", "E_META", k + " says what holds without it")
+            need(fits(p.get(k), p["a_sym" if k == "a_range" else "kv_sym"]), "E_TENSOR", k + " does not fit the codes")
+        ranged = any(k in p for k in ranges)
         need(p["rank"] == 0 or p["resid"] == "lowrank", "E_TENSOR", "rank without lowrank")
         roles = ("q", "k", "v", "o", "gate", "up", "down", "head", "resid")
         last, quant = None, p["a_bits"] != 16 or p["kv_bits"] != 16
         for x in p["except"]:
             opt = {"a_" + k: f for k, f in act.items()}
-            opt["rank"] = even
+            opt.update(rank=even, a_range=ranges["a_range"])
             fields(x, "except", {"layer": sint(-1, (1 << 63) - 1), "role": one_of(roles)}, opt, "E_VERSION")
             layer, role, resid = x["layer"], x["role"], x["role"] == "resid"
             need(("rank" in x) == resid and not (resid and len([k for k in x if k.startswith("a_")])), "E_META", "except: keys that do not fit the role")
@@ -592,14 +598,17 @@ class Reader:
                 need(key > last, "E_META", "except: out of order")
             last = key
             for k in x:
-                need(not k.startswith("a_") or x[k] != p[k], "E_META", "except: %s equals the plan's" % k)
+                need(not k.startswith("a_") or x[k] != p.get(k, "zero"), "E_META", "except: %s equals the plan's" % k)
             quant = quant or x.get("a_bits", 16) != 16
+            own = x.get("a_range", p.get("a_range", "zero"))
+            ranged = ranged or not resid and own != "zero"
+            need(resid or fits(own, x.get("a_sym", p["a_sym"])), "E_TENSOR", "except: a_range does not fit the codes")
             if resid:
                 need(p["resid"] != "none", "E_TENSOR", "except for junctions without junctions")
                 need(p["resid"] != "dense" or x["rank"] == 0, "E_TENSOR", "except: rank of a dense junction")
                 need(p["resid"] != "lowrank" or x["rank"] != p["rank"], "E_META", "except: rank equals the plan's")
                 self.ranks[layer] = x["rank"]
-        want = ("r3" in p or "r4" in p) | (p["resid"] != "none") << 1 | quant << 2
+        want = ("r3" in p or "r4" in p) | (p["resid"] != "none") << 1 | quant << 2 | ranged << 3
         need(m["incompat"] == want, "E_TENSOR", "incompat disagrees with plan")
 
     # section 9

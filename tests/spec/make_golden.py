@@ -366,6 +366,9 @@ def good():
     g["plan"] = stream(down(), h=head(incompat=5, layers=3, plan=plan(a_bits=4, a_clip=.5, a_group=4, a_sym=True, kv_bits=2, kv_clip=.75, kv_group=64, kv_sym=True, r3=online(
         64, 64, 1, "sylvester"), r4=R4, **{"except": [{"layer": -1, "role": "q", "a_bits": 16}, {"layer": -1, "role": "down", "a_bits": 8}, {"layer": -1, "role": "head", "a_bits": 8},
                                                       {"layer": 2, "role": "q"}, {"layer": 2, "role": "k", "a_group": 0, "a_clip": 1.0}]})))
+    g["ranges"] = stream(h=head(incompat=12, layers=2, plan=plan(a_bits=4, a_range="free", kv_bits=4, kv_sym=True, k_range="half", v_range="half", **{"except": [
+        {"layer": -1, "role": "q", "a_range": "zero"}, {"layer": 0, "role": "q", "a_range": "half", "a_sym": True}]})))
+    g["range_except"] = stream(h=head(incompat=12, plan=plan(**{"except": [{"layer": -1, "role": "o", "a_bits": 4, "a_range": "free"}]})))
     for k, b, o in ((28, "paley1", online(56, 56, 28, "paley1")), (20, "paley2", online(40, 20, 20, "paley2")), (12, "paley2", online(96, 48, 12, "paley2")), (4, "paley1", online(8, 8, 4, "paley1"))):
         g["r4_%s_%d" % (b, k)] = stream(down(cols=o["n"]), h=head(incompat=1, plan=plan(r4=o)))
     g["nan_raw"] = stream(tens(shape=(3,), parts=[("data", "f32", (3,), f32(math.nan, math.inf, -math.inf))], role="other"))
@@ -444,7 +447,7 @@ def bad():
     add("004", "E_MAGIC", whole.replace(b"\r\n", b"\n"))
     add("005", "E_SUM", flip(whole, 8, 2))
     add("006", "E_VERSION", signature(2) + whole[16:])
-    add("007", "E_VERSION", stream(h=head(incompat=8)))
+    add("007", "E_VERSION", stream(h=head(incompat=16)))
     add("008", "E_VERSION", stream(Frame("XYZW", {})))
     add("009", "E_FRAME", stream(Frame("xyzw", {})))
     add("010", "E_FRAME", stream(Frame("xy1w", {})))
@@ -659,7 +662,7 @@ def bad():
     add("234", "E_META", build([head(), prov(), psum(), Frame("INDX", {"sum": None}, None), Frame("ENDS", {"x_a": 1})]))
     add("235", "E_META", stream(Frame("xyZw", {"x": Raw(b"\xc0")})))
     add("236", "E_MAGIC", b"abc")
-    add("237", "E_VERSION", stream(h=head(incompat=9, colour=1)))
+    add("237", "E_VERSION", stream(h=head(incompat=17, colour=1)))
     # fields
     add("240", "E_VERSION", stream(h=head(colour="blue"), minor=1))
     add("241", "E_VERSION", hd(plan=plan(r5=R4)))
@@ -736,6 +739,17 @@ def bad():
     add("318", "E_VERSION", stream(tens(xf=[{"id": "rot.1234567890", "n": 8, "side": 0}])))
     add("319", "E_TENSOR", stream(linear(4, 3, 8), h=head(incompat=4, plan=plan(a_bits=4, a_group=3))))
     add("320", "E_TENSOR", stream(linear(4, 3, 8), h=exh({"layer": 0, "role": "q", "a_bits": 8, "a_group": 16})))
+    add("321", "E_TENSOR", hd(incompat=8, plan=plan(a_sym=True, a_range="free")))
+    add("322", "E_TENSOR", hd(incompat=8, plan=plan(k_range="half")))
+    add("323", "E_TENSOR", hd(incompat=8, plan=plan(kv_sym=True, v_range="free")))
+    add("324", "E_TENSOR", hd(plan=plan(a_range="free")))
+    add("325", "E_TENSOR", hd(incompat=8))
+    add("326", "E_VERSION", hd(incompat=8, plan=plan(a_range="wide")))
+    add("327", "E_META", hd(plan=plan(v_range="zero")))
+    add("328", "E_META", stream(h=exh({"layer": 0, "role": "q", "a_bits": 8, "a_range": "zero"})))
+    add("329", "E_TENSOR", stream(h=exh({"layer": 0, "role": "q", "a_bits": 8, "a_range": "half"}, incompat=12)))
+    add("330", "E_META", stream(h=head(incompat=2, plan=plan(resid="lowrank", rank=2, **{"except": [{"layer": 0, "role": "resid", "rank": 0, "a_range": "free"}]}))))
+    add("331", "E_META", hd(incompat=8, plan=plan(a_range=True)))
     # values
     add("301", "E_VALUE", stream(linear(4, parts=packed(4, 3, 8, dt="f16", scale=lambda i: 1e-6))))
     add("302", "E_VALUE", stream(low("resid.0", m=[0.0, 0.5, 0.0, 0.0]), low("resid.1"), h=lr))
