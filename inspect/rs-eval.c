@@ -268,6 +268,7 @@ static rs_status run(const rs_eval_cli *o, const char **file, rs_error *e)
     rs_status s = rs_mapped_open(&m, o->model, e);
     if (s == RS_OK) s = rs_network_open(&n, m, o->reference ? rs_kernels_reference() : NULL, e);
     if (s == RS_OK && o->bos && rs_network_config(n)->bos < 0) s = rs_fail(e, RS_USAGE, "--bos: the model's configuration names no BOS token");
+    if (s == RS_OK) rs_network_sums(n);
     if (s == RS_OK && o->integer) rs_network_integer(n, o->reference ? rs_int_reference() : rs_int_cpu());
     if (s == RS_OK && o->tasks != NULL) s = questions(o, m, n, file, e);
     if (s == RS_OK && o->text != NULL) s = perplexity(o, m, n, file, e);

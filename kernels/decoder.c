@@ -77,6 +77,12 @@ static size_t rows_bytes(size_t S, size_t k)
     return round64(S * 8) + round64(S * k);
 }
 
+// What the same sums in f32 need: codes of the rows as numbers, scales, the sums.
+static size_t sums_bytes(size_t S, const rs_int_weights *w)
+{
+    return round64(S * w->k * sizeof(float)) + round64(w->n * sizeof(float)) + round64(S * w->n * sizeof(float));
+}
+
 // Bytes that an integer product needs for its rows and its work; or, with a cache, what is added to it (kv: of every setting).
 static size_t codes_bytes(const rs_decoder_shape *s, const rs_decoder_layer *l, size_t S)
 {
@@ -88,7 +94,7 @@ static size_t codes_bytes(const rs_decoder_shape *s, const rs_decoder_layer *l, 
     size_t most = l->by != NULL ? rs_kv_cache_work(&cache, S) : 0;
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (all[i].w != NULL)
-            most = larger(most, rows_bytes(S, all[i].w->k) + rs_int_gemm_work(l->by, all[i].w, all[i].bits, S));
+            most = larger(most, rows_bytes(S, all[i].w->k) + (l->by != NULL ? rs_int_gemm_work(l->by, all[i].w, all[i].bits, S) : sums_bytes(S, all[i].w)));
     return most;
 }
 
@@ -135,13 +141,74 @@ static void multiply_codes(struct run *r, size_t n, size_t count, const struct l
             add_bias(r, l[i].n, l[i].bias, l[i].y);
 }
 
+// Rows of sums to results, as integer products do it (int_gemm.h).
+struct sums {
+    const struct run *r;
+    const rs_int_rows *rows;
+    const float *scale, *sum;
+    float *numbers, *y;
+    size_t n;
+    bool add;
+};
+
+static void number_row(void *context, size_t s)
+{
+    const struct sums *p = context;
+    const uint8_t *codes = p->rows->codes + s * p->rows->ld;
+    for (size_t j = 0; j < p->rows->k; j++)
+        p->numbers[s * p->rows->k + j] = (float)(codes[j] - p->rows->zero[s]);
+}
+
+static void scale_row(void *context, size_t s)
+{
+    const struct sums *p = context;
+    const float *sum = p->sum + s * p->n, scale = p->rows->scale[s];
+    float *y = p->y + s * p->n;
+    for (size_t o = 0; o < p->n; o++) {
+        const float acc = 0 + sum[o] * p->scale[o];
+        y[o] = p->add ? y[o] + acc * scale : acc * scale;
+    }
+}
+
+// The linear layers of count that have codes and the quantiser of the first, in f32.
+static void simulate_codes(struct run *r, size_t n, rs_tap quantised, size_t count, const struct linear *l, bool add, bool *done)
+{
+    const rs_int_rows rows = rows_of(r, l->input, n);
+    struct sums p = {.r = r, .rows = &rows, .numbers = (float *)(void *)(r->codes + rows_bytes(r->S, n)), .add = add};
+    if (r->tap != NULL) {
+        memcpy(p.numbers, r->input, r->S * n * sizeof(float));
+        (void)r->k->fake_quant(l->input, r->S, n, p.numbers, n);
+        tap(r, quantised, n, p.numbers);
+    }
+    r->bad += rs_int_quantise(r->k == rs_kernels_reference() ? rs_int_reference() : rs_int_cpu(), l->input, r->input, n, &rows);
+    rs_threads_for(r->S, number_row, &p);
+    for (size_t i = 0; i < count; i++) {
+        const rs_int_weights *w = l[i].codes;
+        if (done[i] || w == NULL || !same(l[i].input, l->input))
+            continue;
+        float *scale = (float *)(void *)((uint8_t *)p.numbers + round64(r->S * n * sizeof(float))), *sum = (float *)(void *)((uint8_t *)scale + round64(w->n * sizeof(float)));
+        if (w->scales == NULL)
+            r->k->f16_to_f32(w->n, w->scales_16, scale);
+        p.scale = w->scales != NULL ? w->scales : scale;
+        p.sum = sum;
+        p.n = l[i].n;
+        p.y = l[i].y;
+        r->k->gemm_nt(r->S, p.n, n, p.numbers, n, l[i].w, n, 0, sum, p.n);
+        rs_threads_for(r->S, scale_row, &p);
+        add_bias(r, p.n, l[i].bias, p.y);
+        done[i] = true;
+    }
+}
+
 // Runs count linear layers over r->input [S, n]; where their quantisers differ, the input is quantised once for each setting, and the tap sees each.
 static void project(struct run *r, size_t n, rs_tap raw, size_t count, const struct linear *l, float beta)
 {
     bool done[3] = {false};
     tap(r, raw, n, r->input);
     for (size_t i = 0; i < count; i++)
-        if (!done[i] && l[i].codes != NULL)
+        if (!done[i] && l[i].codes != NULL && r->by == NULL)
+            simulate_codes(r, n, raw + 1, count - i, l + i, beta != 0, done + i);
+        else if (!done[i] && l[i].codes != NULL)
             multiply_codes(r, n, count - i, l + i, beta != 0, done + i);
     for (size_t i = 0; i < count; i++) {
         if (done[i])
@@ -222,7 +289,7 @@ static bool in_one_pass(const struct run *r, size_t count, const struct linear *
     for (size_t i = 0; i < count; i++)
         if (l[i].codes == NULL || !same(l[i].input, l->input))
             return false;
-    return r->tap == NULL;
+    return r->tap == NULL && r->by != NULL;
 }
 
 // The pass, and the products of its codes.

@@ -17,9 +17,10 @@ typedef struct rs_decoder_layer {
     const float *norm_attn, *norm_ffn;
     const float *wq, *wk, *wv, *wo, *wgate, *wup, *wdown;
     const float *bq, *bk, *bv, *bo, *bgate, *bup, *bdown;
-    // Codes instead of a weight, where not NULL: the input is then quantised to codes (no groups, bits below 16) and multiplied as integers by `by`; taps see it only before.
+    // Codes instead of a weight, where not NULL: the input is then quantised to codes (no groups, bits below 16) and multiplied as integers by `by`; taps see it only before. Without `by` the
+    // weight beside them holds the codes as numbers (a scale for each row, no groups), and the same sums are made in f32: exactly, as long as they stay below 2^24.
     const rs_int_weights *cq, *ck, *cv, *co, *cgate, *cup, *cdown;
-    const rs_int_kernels *by;                           // also writes the cache; not NULL where there are codes or a cache
+    const rs_int_kernels *by;                           // also writes the cache; not NULL where there is a cache
     rs_junction attn, ffn;                              // at the residual additions after attention and after the FFN
     rs_quantizer in_q, in_k, in_v, in_o, in_gate, in_up, in_down; // inputs of the linear layers; where those that share an input differ, it is quantised once for each setting
     rs_quantizer kv;                                    // K after RoPE and r3, V after its projection; per token and KV head (group: within the head)

@@ -34,7 +34,7 @@ rs_status rs_pack_plan(const rs_pack_options *o, const rs_tensor *t, rs_pack_tar
 {
     *to = (rs_pack_target){.kind = RS_PACK_COPY, .scheme = rs_recipe_scheme(o->recipe, &o->scheme, t), .tensor = *t};
     if (o->recipe != NULL && rs_scheme_matrix(t)) RS_TRY(check_name(t, e));
-    const bool head = t->role == RS_ROLE_HEAD && t->n_dims == 2 && o->scheme.head_bits < 16;
+    const bool head = t->role == RS_ROLE_HEAD && t->n_dims == 2 && o->scheme.head_bits != 0;
     if (head) to->scheme = (rs_scheme){.w_bits = o->scheme.head_bits, .scale_dtype = RS_F32, .clip_steps = o->scheme.clip_steps};
     if (head || rs_scheme_packs(&to->scheme, t)) {
         if (t->enc != RS_ENC_RAW) return rs_fail(e, RS_USAGE, "%s: packed already (%s)", t->name, rs_enc_name(t->enc));
@@ -125,7 +125,7 @@ rs_status rs_pack_check(const rs_config *c, const rs_pack_options *o, rs_error *
     if (o->recipe == NULL && o->a.group != 0 && (c->d % o->a.group != 0 || c->f % o->a.group != 0 || (c->n_q * c->h) % o->a.group != 0))
         return rs_fail(e, RS_USAGE, "--a-group %llu does not divide every input width (%llu, %llu, %llu)", (unsigned long long)o->a.group, (unsigned long long)c->d, (unsigned long long)(c->n_q * c->h),
                        (unsigned long long)c->f);
-    if (o->scheme.head_bits < 16 && c->tied) return rs_fail(e, RS_USAGE, "--head-bits: the LM head is the embedding; rs-fuse makes two of them");
+    if (o->scheme.head_bits != 0 && c->tied) return rs_fail(e, RS_USAGE, "--head-bits: the LM head is the embedding; rs-fuse makes two of them");
     for (uint64_t i = 0; i < c->L * RS_SCHEME_ROLES; i++) {
         rs_tensor t, packed;
         rs_scheme_matrix_at(c, i, &t);

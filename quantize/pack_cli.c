@@ -145,7 +145,7 @@ static rs_status parse(void *context, int id, const char *value, rs_error *e)
         return RS_OK;
     case OPT_HEAD_BITS:
         RS_TRY(bits("--head-bits", value, &n, e));
-        s->head_bits = (int)n;
+        s->head_bits = n < 16 ? (int)n : 0;
         return RS_OK;
     case OPT_GROUP:
         RS_TRY(rs_cli_int("--group", value, 0, 1 << 24, &n, e));

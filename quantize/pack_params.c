@@ -17,7 +17,7 @@ rs_value *rs_pack_params(rs_arena *a, const rs_pack_cli *options)
     rs_map_put(a, p, "w_method", rs_value_str(a, o->scheme.gptq ? "gptq" : "rtn"));
     rs_map_put(a, p, "scale", rs_value_str(a, rs_dtype_name(o->scheme.scale_dtype)));
     rs_map_put(a, p, "rest", rs_value_str(a, o->scheme.rest_keep ? "keep" : rs_dtype_name(o->scheme.rest)));
-    if (o->scheme.head_bits < 16) rs_map_put(a, p, "head_bits", rs_value_uint(a, (uint64_t)o->scheme.head_bits));
+    if (o->scheme.head_bits != 0) rs_map_put(a, p, "head_bits", rs_value_uint(a, (uint64_t)o->scheme.head_bits));
     if (o->recipe != NULL && o->recipe->text != NULL) rs_map_put(a, p, "recipe", rs_value_str(a, o->recipe->text));
     if (!o->scheme.gptq) return p;
     rs_map_put(a, p, "samples", rs_value_uint(a, (uint64_t)options->samples));

@@ -8,7 +8,7 @@
 
 rs_scheme rs_scheme_default(void)
 {
-    return (rs_scheme){.w_bits = 4, .group = 0, .scale_dtype = RS_F32, .clip_steps = 80, .head_bits = 16, .rest_keep = false, .rest = RS_F16};
+    return (rs_scheme){.w_bits = 4, .group = 0, .scale_dtype = RS_F32, .clip_steps = 80, .rest_keep = false, .rest = RS_F16};
 }
 
 bool rs_scheme_matrix(const rs_tensor *t)

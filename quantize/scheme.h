@@ -17,7 +17,7 @@ typedef struct rs_scheme {
     rs_peer peer;          // whose numerics
     rs_dtype type;         // of the matrix as it came (rs_recipe_scheme), in which some peers compute
     bool gptq;             // rounded by GPTQ, otherwise to nearest
-    int head_bits;         // of the LM head, 2..8, to nearest, a scale for each row; 16 = it goes with the rest
+    int head_bits;         // of the LM head, 2..8, to nearest, a scale for each row; 0 = it goes with the rest
     bool rest_keep;        // tensors that are not packed keep their type,
     rs_dtype rest;         // else embedding and LM head are rounded to this type
 } rs_scheme;

@@ -214,15 +214,12 @@ packed() { # BITS: the model with one global rotation, rounded to nearest
 
 part_integer() { # codes multiplied as integers against their simulation in f32
     local bits a b windows=${WINDOWS:-4}
-    for bits in 8 4; do
+    for bits in 8 4 3; do
         packed $bits
         a=$(perplexity "$dir/packed.$bits.rsq" --windows "$windows" --integer)
         b=$(perplexity "$dir/packed.$bits.rsq" --windows "$windows")
-        row "W${bits}A${bits}KV$bits, $windows windows of 1024: integers / simulated, perplexity" "$a / $b = $(awk -v a="$a" -v b="$b" 'BEGIN { printf "%.5f", a / b }')" "the same to 4 digits"
+        row "W${bits}A${bits}KV$bits, $windows windows of 1024: integers / simulated, perplexity" "$a / $b = $(awk -v a="$a" -v b="$b" 'BEGIN { printf "%.9f", a / b }')" "the same to 4 digits"
     done
-    a=$(perplexity "$dir/packed.4.rsq" --windows 1)
-    b=$(perplexity "$dir/packed.4.rsq" --windows 1 --reference)
-    row "  one window simulated by two sets of kernels, W4A4KV4" "$a / $b = $(awk -v a="$a" -v b="$b" 'BEGIN { printf "%.5f", a / b }')" "what rounding alone does"
 }
 
 part_generation() { # in turns with llama.cpp on a Q4_0 of the same model, whose head has 8 bits too

@@ -63,9 +63,9 @@ static void trails(const uint8_t *bytes, size_t len)
 static void plan(void)
 {
     rs_except x[] = {
-        {.layer = -1, .role = RS_ROLE_DOWN, .act = {8, true, 1.0, 0}},
-        {.layer = -1, .role = RS_ROLE_HEAD, .act = {8, true, 1.0, 0}},
-        {.layer = 2, .role = RS_ROLE_DOWN, .act = {16, true, 1.0, 0}},
+        {.layer = -1, .role = RS_ROLE_DOWN, .act = {8, true, 1.0, 0, RS_SPAN_ZERO}},
+        {.layer = -1, .role = RS_ROLE_HEAD, .act = {8, true, 1.0, 0, RS_SPAN_ZERO}},
+        {.layer = 2, .role = RS_ROLE_DOWN, .act = {16, true, 1.0, 0, RS_SPAN_ZERO}},
         {.layer = 3, .role = RS_ROLE_RESID, .rank = 0},
     };
     rs_plan p = rs_plan_none();

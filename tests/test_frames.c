@@ -33,7 +33,7 @@ static rs_head full_head(rs_except *x)
     h.plan.rank = 32;
     x[0] = (rs_except){.layer = -1, .role = RS_ROLE_DOWN, .act = {8, false, 0.9, 128, RS_SPAN_FREE}};
     x[1] = (rs_except){.layer = -1, .role = RS_ROLE_HEAD, .act = {6, true, 1.0, 0, RS_SPAN_HALF}};
-    x[2] = (rs_except){.layer = 3, .role = RS_ROLE_Q, .act = {4, false, 0.9, 128}};
+    x[2] = (rs_except){.layer = 3, .role = RS_ROLE_Q, .act = {4, false, 0.9, 128, RS_SPAN_ZERO}};
     x[3] = (rs_except){.layer = 7, .role = RS_ROLE_RESID, .rank = 0};
     h.plan.except = x;
     h.plan.n_except = 4;

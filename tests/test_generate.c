@@ -75,8 +75,8 @@ static void feed(const rs_kernels *k, const rs_int_kernels *by, size_t step, flo
     rs_mapped_close(m);
 }
 
-// The same over a whole window, with codes or as it is simulated.
-static bool whole(const rs_kernels *k, const rs_int_kernels *by, float *out)
+// The same over a whole window: by integers, or simulated, from values or from sums of codes.
+static bool whole(const rs_kernels *k, const rs_int_kernels *by, bool sums, float *out)
 {
     rs_mapped *m = NULL;
     rs_network *n = NULL;
@@ -86,6 +86,8 @@ static bool whole(const rs_kernels *k, const rs_int_kernels *by, float *out)
     ids_of(ids);
     if (CHECKF(stages_network(packed, k, &m, &n, &e) == RS_OK, "%s", e.text)) {
         rs_network_integer(n, by);
+        if (sums)
+            rs_network_sums(n);
         logits = stages_logits(n, S, ids, &e);
     }
     if (CHECKF(logits != NULL, "%s", e.text))
@@ -104,7 +106,7 @@ static void same_however_fed(void)
     } of[] = {{4, 4, 4, 0.3}, {3, 4, 3, 0.3}, {8, 8, 8, 0.02}, {4, 8, 16, 0.1}, {4, 16, 16, 5e-3}, {16, 16, 16, 2e-3}};
     float want[2 * V], got[2 * V];
     for (size_t i = 0; i < sizeof of / sizeof *of; i++) {
-        if (!make(of[i].w, of[i].a, of[i].kv, i % 2 == 0 ? RS_F16 : RS_F32, i == 2 || i == 5 ? 8 : i == 3 ? 5 : 16))
+        if (!make(of[i].w, of[i].a, of[i].kv, i % 2 == 0 ? RS_F16 : RS_F32, i == 2 || i == 5 ? 8 : i == 3 ? 5 : 0))
             return;
         for (int best = 0; best < 2; best++) {
             const rs_kernels *k = best ? rs_kernels_cpu() : rs_kernels_reference();
@@ -120,11 +122,15 @@ static void same_however_fed(void)
                 const double x = tiny_difference(V, want, got);
                 CHECKF(best ? x <= of[i].near : x == 0, "%s: in steps of %zu logits differ by %.3g", what, step, x);
             }
-            if (whole(k, rs_int_cpu(), got)) {
+            if (whole(k, rs_int_cpu(), false, got)) {
                 const double x = tiny_difference(V, want, got);
                 CHECKF(x <= (best ? of[i].near : 1e-6), "%s: as one window logits differ by %.3g", what, x);
             }
-            if (whole(k, NULL, got)) {
+            float integers[V];
+            memcpy(integers, got, sizeof integers);
+            if (of[i].kv < 16 && whole(k, NULL, true, got))
+                CHECKF(memcmp(got, integers, sizeof integers) == 0, "%s: simulated from sums of codes, other logits, by %.3g", what, tiny_difference(V, integers, got));
+            if (whole(k, NULL, false, got)) {
                 const double x = tiny_difference(V, want, got);
                 CHECKF(x <= of[i].near, "%s: from the simulated ones logits differ by %.3g", what, x);
             }
@@ -175,7 +181,7 @@ static void text(void)
 {
     struct text a = {0}, b = {0};
     rs_prompt_result r, q;
-    if (!make(4, 8, 4, RS_F16, 16)) return;
+    if (!make(4, 8, 4, RS_F16, 0)) return;
     const rs_sampler_options hot = {.temperature = 50, .seed = 1}, other = {.temperature = 50, .seed = 2};
     CHECK(go_on("abc", (rs_prompt_options){.tokens = 300, .sampling = hot}, &a, &r) == RS_OK);
     CHECK(r.prompt_tokens == 3 && r.tokens == 300 && !r.stopped && r.prefill > 0 && r.decode > 0 && r.cache_bytes > 0);
@@ -215,7 +221,7 @@ static void rates(void)
     rs_bench_result r;
     const tiny_spec s = tiny_default();
     const rs_bench_options o = {.prefill = 20, .tokens = 5, .rounds = 2};
-    if (!make(4, 4, 4, RS_F16, 16) || !CHECK(stages_network(packed, NULL, &m, &n, &e) == RS_OK)) return;
+    if (!make(4, 4, 4, RS_F16, 0) || !CHECK(stages_network(packed, NULL, &m, &n, &e) == RS_OK)) return;
     if (CHECKF(rs_bench_run(n, &o, &r, &e) == RS_OK, "%s", e.text)) {
         const double products = (double)(s.L * (s.d * s.h * (2 * s.n_q + 2 * s.n_kv) + 3 * s.d * s.f));
         CHECKF(r.products == products, "%g products, not %g", r.products, products);

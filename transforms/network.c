@@ -155,6 +155,11 @@ rs_status rs_network_token_bytes(const rs_network *n, double *bytes, rs_error *e
     }
     return RS_OK;
 }
+void rs_network_sums(rs_network *n)
+{
+    n->sums = true;
+    n->loaded = n->c.L;
+}
 rs_status rs_network_keep(rs_network *n, rs_error *e)
 {
     n->stay = true;

@@ -34,6 +34,9 @@ RS_MUST_CHECK rs_status rs_network_logits(rs_network *n, size_t rows, const floa
 // From now on weights that the file holds as codes, with inputs quantised per token, are multiplied as integers where they lie, and rs_network_forward (without a tap) attends to a packed
 // KV cache; by NULL: all in f32, as at first.
 void rs_network_integer(rs_network *n, const rs_int_kernels *by);
+// From now on the f32 network multiplies such weights as codes, too, and scales the sums, which are then exact: where nothing else rounds otherwise, it computes to the bit what
+// rs_network_integer makes it compute. (A layer that rs_network_load gives then holds codes as numbers.)
+void rs_network_sums(rs_network *n);
 // And a layer is looked up only once, for going through all of them token after token. E_NOMEM.
 RS_MUST_CHECK rs_status rs_network_keep(rs_network *n, rs_error *e);
 // A cache of one layer for capacity tokens as the plan has it; the caller frees cache->memory. RS_USAGE, E_NOMEM.

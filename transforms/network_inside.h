@@ -33,6 +33,7 @@ struct rs_network {
     const rs_tensor *in_use[RS_NETWORK_TENSORS + 2];
     const rs_int_kernels *by;     // NULL: products in f32
     rs_kv_cache cache;            // of one layer, for whole sequences
+    bool sums;                    // products in f32 are of codes
     bool bare;                    // rs_network_step leaves the junctions out
     bool stay;                    // pages of a layer are kept when the next one is loaded
     float *cos, *sin;

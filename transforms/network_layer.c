@@ -40,17 +40,18 @@ rs_status rs_network_find_layer(const rs_network *n, uint64_t i, int w, const rs
     return rs_network_find(n, name, layer_tensors[w].role, (int64_t)i, layer_tensors[w].required, t, e);
 }
 
-// Weights of one tensor as f32: the file's own bytes where they serve, else decoded into *buffer, which grows as needed.
-static rs_status load_tensor(rs_network *n, const rs_tensor *t, float **buffer, const float **out, rs_error *e)
+// Weights of one tensor as f32: the file's own bytes where they serve, else decoded into *buffer, which grows as needed. codes: these as numbers, NULL: values.
+static rs_status load_tensor(rs_network *n, const rs_tensor *t, const rs_int_weights *codes, float **buffer, const float **out, rs_error *e)
 {
     const uint8_t *payload = rs_mapped_payload(n->m, t);
-    *out = rs_weights_direct(t, payload);
+    *out = codes == NULL ? rs_weights_direct(t, payload) : NULL;
     if (*out != NULL) return RS_OK;
     uint64_t rows, cols;
     rs_weights_shape(t, &rows, &cols);
     if (*buffer == NULL && (*buffer = aligned_alloc(64, ((size_t)(rows * cols) * sizeof(float) + 63) / 64 * 64)) == NULL)
         return rs_fail(e, RS_E_NOMEM, "%s: %llu x %llu numbers", t->name, (unsigned long long)rows, (unsigned long long)cols);
     *out = *buffer;
+    if (codes != NULL) return rs_weights_numbers(t, codes, *buffer, e);
     return rs_weights_rows(t, payload, 0, rows, *buffer, e);
 }
 
@@ -69,7 +70,7 @@ static rs_status load_junction(rs_network *n, uint64_t j, rs_junction *out, cons
     if (t->n_dims != 2 || t->shape[0] != n->c.d || t->shape[1] != n->c.d) return rs_fail(e, RS_E_TENSOR, "%s: not %llu x %llu", name, (unsigned long long)n->c.d, (unsigned long long)n->c.d);
     *in_use = t;
     const uint8_t *payload = rs_mapped_payload(n->m, t);
-    if (plan->resid == RS_RESID_DENSE) return load_tensor(n, t, &n->junction[j % 2], &out->t, e);
+    if (plan->resid == RS_RESID_DENSE) return load_tensor(n, t, NULL, &n->junction[j % 2], &out->t, e);
     const rs_part *q = rs_tensor_part(t, "q"), *m = rs_tensor_part(t, "m");
     if (q == NULL || m == NULL || q->shape[1] != r) return rs_fail(e, RS_E_TENSOR, "%s: not of rank %llu as the plan says", name, (unsigned long long)r);
     out->r = (size_t)r;
@@ -92,8 +93,9 @@ static rs_quantizer quantizer(rs_act a)
 // The codes of matrix w (W_Q .. W_DOWN) where they can be multiplied as they are; false otherwise: a zero point of a free range could leave the int32 sums.
 static bool load_codes(rs_network *n, const rs_tensor *t, rs_quantizer input, rs_int_weights *codes)
 {
-    return n->by != NULL && input.bits < 16 && input.range != RS_RANGE_FREE && (input.group == 0 || input.group == t->shape[1]) && rs_weights_codes(t, rs_mapped_payload(n->m, t), codes) &&
-           rs_int_gemm_work(n->by, codes, input.bits, 1) != 0;
+    const rs_int_kernels *by = n->by != NULL ? n->by : rs_int_reference();
+    return (n->by != NULL || n->sums) && input.bits < 16 && input.range != RS_RANGE_FREE && (input.group == 0 || input.group == t->shape[1]) && rs_weights_codes(t, rs_mapped_payload(n->m, t), codes) &&
+           rs_int_gemm_work(by, codes, input.bits, 1) != 0 && (n->by != NULL || codes->group == 0);
 }
 
 // Fills slot with layer i. *kept: nothing of it is in a buffer that the next layer needs, or will be.
@@ -110,10 +112,10 @@ static rs_status load(rs_network *n, uint64_t i, struct rs_network_layer *slot, 
         in[w] = quantizer(rs_plan_act(plan, (int64_t)i, layer_tensors[w].role));
         for (int m = 0; m < RS_NETWORK_MATRICES; m++)
             if (matrices[m] == w && load_codes(n, n->in_use[w], in[w], &slot->codes[m])) codes[w] = &slot->codes[m];
-        if (n->in_use[w] == NULL || codes[w] != NULL) continue;
+        if (n->in_use[w] == NULL || (codes[w] != NULL && n->by != NULL)) continue;
         bool vector = n->in_use[w]->n_dims == 1;
         float **buffer = n->kept != NULL && vector ? &slot->own[w] : &n->buffer[w];
-        RS_TRY(load_tensor(n, n->in_use[w], buffer, &p[w], e));
+        RS_TRY(load_tensor(n, n->in_use[w], codes[w], buffer, &p[w], e));
         *kept = *kept && p[w] != n->buffer[w];
     }
     slot->layer = (rs_decoder_layer){

@@ -97,3 +97,29 @@ rs_status rs_weights_rows(const rs_tensor *t, const uint8_t *payload, uint64_t f
     rs_threads_for((size_t)((n + ROWS_PER_PIECE - 1) / ROWS_PER_PIECE), rows_body, &job);
     return job.failed ? rs_fail(e, RS_E_NOMEM, "%s: row buffers", t->name) : RS_OK;
 }
+
+struct numbers {
+    const rs_int_weights *w;
+    float *out;
+    bool failed;
+};
+
+static void numbers_piece(void *context, size_t piece)
+{
+    struct numbers *p = context;
+    const size_t k = p->w->k, first = piece * ROWS_PER_PIECE, end = p->w->n - first < ROWS_PER_PIECE ? p->w->n : first + ROWS_PER_PIECE;
+    int8_t *codes = malloc(k);
+    if (codes == NULL) __atomic_store_n(&p->failed, true, __ATOMIC_RELAXED);
+    for (size_t o = first; codes != NULL && o < end; o++) {
+        rs_packed_unpack((int)p->w->bits, k, p->w->codes + o * rs_packed_row_bytes((int)p->w->bits, k), codes);
+        for (size_t j = 0; j < k; j++) p->out[o * k + j] = (float)codes[j];
+    }
+    free(codes);
+}
+
+rs_status rs_weights_numbers(const rs_tensor *t, const rs_int_weights *w, float *out, rs_error *e)
+{
+    struct numbers p = {.w = w, .out = out};
+    rs_threads_for((w->n + ROWS_PER_PIECE - 1) / ROWS_PER_PIECE, numbers_piece, &p);
+    return p.failed ? rs_fail(e, RS_E_NOMEM, "%s: row buffers", t->name) : RS_OK;
+}

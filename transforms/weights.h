@@ -9,6 +9,8 @@
 // Rows first .. first+n-1 of a matrix [rows, cols] (a vector counts as one row) into out [n, cols]; payload as the container holds it, spread over the thread pool.
 // E_TENSOR for an encoding that is no matrix of numbers (lowrank) or rows beyond the end.
 RS_MUST_CHECK rs_status rs_weights_rows(const rs_tensor *t, const uint8_t *payload, uint64_t first, uint64_t n, float *out, rs_error *e);
+// All codes of a packed matrix as numbers, out [rows, cols]. E_NOMEM.
+RS_MUST_CHECK rs_status rs_weights_numbers(const rs_tensor *t, const rs_int_weights *w, float *out, rs_error *e);
 // The payload itself as f32 when it is raw f32 and aligned to 4 bytes, else NULL: no copy is needed then.
 const float *rs_weights_direct(const rs_tensor *t, const uint8_t *payload);
 // What integer products need of a packed matrix, as it lies; false where it is not packed.
