@@ -122,16 +122,19 @@ part_subspace() { # ROT=rot.rsq, a learned set for the model: what the choice of
 }
 
 part_memory() { # a synthetic model and one four times deeper, through the whole pipe
-    local largest limit
+    local gptq8 gptq32
     for L in 8 32; do
         [ -e "$dir/deep$L" ] || "${python}" tests/oracle/synthetic.py "$dir/deep$L" --layers $L
+        cp samples/model/tokenizer.json "$dir/deep$L" # for GPTQ, whose text uses the first rows of the embedding
         rs-import -q "$dir/deep$L" -o "$dir/deep$L.rsq"
         row "$L layers: rs-fuse peak MiB" "$(($(peak rs-fuse -q --seed 1 "$dir/deep$L.rsq" -o "$dir/deep.fused") / 1024))" "$(limit "$dir/deep$L")"
         "$B/tests/bench_rotations" "$dir/deep$L.rsq" 0.1 1 "$dir/deep.rot"
         row "$L layers: rs-fuse -R peak MiB" "$(($(peak rs-fuse -q -R "$dir/deep.rot" "$dir/deep$L.rsq" -o "$dir/deep.fused") / 1024))" ""
         row "$L layers: rs-residual --rank 32 peak MiB" "$(($(peak rs-residual -q -R "$dir/deep.rot" --rank 32 "$dir/deep.fused" -o "$dir/deep.resid") / 1024))" ""
         row "$L layers: rs-pack --w-bits 4 peak MiB" "$(($(peak rs-pack -q --w-bits 4 "$dir/deep.resid" -o "$dir/deep.packed") / 1024))" ""
+        eval "gptq$L=$(peak rs-pack -q --gptq --text samples/text/calib.txt --samples 16 --ctx 512 --mem 8M "$dir/deep.resid" -o "$dir/deep.packed")"
     done
+    row "rs-pack --gptq --mem 8M peak MiB, 32 layers / 8" "$((gptq32 / 1024)) / $((gptq8 / 1024)) = $(ratio "$gptq32" "$gptq8")" "<= 1.05"
     rm -f "$dir"/deep.*
 }
 limit() { # 64 MiB + 3 x the largest tensor in f32
