@@ -234,7 +234,7 @@ void rs_progress_at(rs_progress *p, double done)
     if (t - p->shown_at < 0.1) return;
     p->shown_at = t;
     line_drawn = true;
-    double rate = elapsed > 0 ? done / elapsed : 0;
+    double rate = elapsed > 0 ? (done - p->from) / elapsed : 0;
     static const char *const prefix[] = {"", "k", "M", "G", "T"};
     int step = 0;
     double shown = rate;

@@ -44,7 +44,7 @@ RS_MUST_CHECK rs_status rs_cli_real(const char *what, const char *text, double l
 typedef struct rs_progress {
     const rs_cli *cli;
     const char *what, *unit;
-    double total, shown_at, started;
+    double total, from, shown_at, started; // from: what was done before the start, not part of the rate
     bool on;
 } rs_progress;
 void rs_progress_start(rs_progress *p, const rs_cli *cli, const char *what, const char *unit, double total);

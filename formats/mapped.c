@@ -116,7 +116,7 @@ static rs_status walk(rs_mapped *m, rs_error *e)
     rs_frame f;
     for (;;) {
         RS_TRY(rs_reader_next(m->reader, &f, e));
-        if (f.type == RS_FRAME_END) return RS_OK;
+        if (f.type == RS_FRAME_END) break;
         if (f.type == RS_FRAME_TENS) RS_TRY(add_tensor(m, &f, e));
         if (f.type == RS_FRAME_FILE) RS_TRY(add_blob(&m->files, &f, f.file_name, NULL, e));
         if (f.type == RS_FRAME_STAT) RS_TRY(add_stat(m, &f, e));
@@ -125,6 +125,8 @@ static rs_status walk(rs_mapped *m, rs_error *e)
             m->released = f.payload_off;
         }
     }
+    let_go(m, m->released, m->size);
+    return RS_OK;
 }
 
 static rs_status index_names(rs_mapped *m, rs_error *e)

@@ -21,6 +21,28 @@ rs_status rs_spool_file(int *fd, rs_error *e)
     return RS_OK;
 }
 
+rs_status rs_spool_put(int fd, uint64_t off, const void *bytes, size_t n, rs_error *e)
+{
+    for (size_t done = 0; done < n;) {
+        ssize_t k = pwrite(fd, (const uint8_t *)bytes + done, n - done, (off_t)(off + done));
+        if (k < 0 && errno == EINTR) continue;
+        if (k < 0) return rs_fail(e, RS_E_WRITE, "temporary file: %s", strerror(errno));
+        done += (size_t)k;
+    }
+    return RS_OK;
+}
+
+rs_status rs_spool_get(int fd, uint64_t off, void *bytes, size_t n, rs_error *e)
+{
+    for (size_t done = 0; done < n;) {
+        ssize_t k = pread(fd, (uint8_t *)bytes + done, n - done, (off_t)(off + done));
+        if (k < 0 && errno == EINTR) continue;
+        if (k <= 0) return rs_fail(e, RS_E_READ, "temporary file: %s", k < 0 ? strerror(errno) : "cut");
+        done += (size_t)k;
+    }
+    return RS_OK;
+}
+
 static rs_status write_all(int fd, const uint8_t *p, size_t n, rs_error *e)
 {
     while (n > 0) {

@@ -224,9 +224,11 @@ static void project(struct run *r, size_t n, rs_tap raw, size_t count, const str
         tap(r, raw + 1, n, in);
         for (size_t j = i; j < count; j++)
             if (!done[j] && same(l[i].input, l[j].input)) {
+                done[j] = true;
+                if (l[j].w == NULL)
+                    continue;
                 r->k->gemm_nt(r->S, l[j].n, n, in, n, l[j].w, n, beta, l[j].y, l[j].n);
                 add_bias(r, l[j].n, l[j].bias, l[j].y);
-                done[j] = true;
             }
     }
 }

@@ -12,7 +12,7 @@ typedef struct rs_junction {
     const float *t;
 } rs_junction;
 
-// Weights of one layer, f32, [out, in]; biases NULL where absent; norms NULL = ones.
+// Weights of one layer, f32, [out, in]; biases NULL where absent; norms NULL = ones. Without codes, wo or wdown NULL: what it reads is made for the taps, and nothing is added to the stream.
 typedef struct rs_decoder_layer {
     const float *norm_attn, *norm_ffn;
     const float *wq, *wk, *wv, *wo, *wgate, *wup, *wdown;

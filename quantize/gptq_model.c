@@ -2,12 +2,9 @@
 // The walk of GPTQ through a model.
 #include "quantize/gptq_model.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "formats/spool.h"
 #include "transforms/weights.h"
 
 enum { ROLES = RS_SCHEME_ROLES, INPUTS = 4, COLUMNS = 256 }; // matrices of a layer; inputs that they share; columns of a Hessian that are summed at a time
@@ -19,8 +16,12 @@ static const struct input {
 } inputs[INPUTS] = {{RS_TAP_QKV_RAW, 0, 3}, {RS_TAP_O_RAW, 3, 1}, {RS_TAP_GATE_UP_RAW, 4, 2}, {RS_TAP_DOWN_RAW, 6, 1}};
 
 struct rs_gptq_model {
-    const rs_gptq_model_options *o; // while it runs
+    rs_gptq_model_options asked;
+    const rs_gptq_model_options *o; // &asked
+    const rs_mapped *m;
+    rs_network *n;
     rs_calibration c;
+    rs_gptq_store results;
     rs_decoder_layer layer;      // the loaded one, whose weights become the quantised ones
     rs_scheme base, scheme[ROLES];
     const rs_tensor *tensor[ROLES];
@@ -28,67 +29,42 @@ struct rs_gptq_model {
     float *weight[ROLES];        // decoded quantised weights
     float *hessian[INPUTS];      // [n, n]: the upper triangle, in blocks; NULL while it is not being summed
     size_t width[INPUTS];
-    uint64_t L;
-    int fd;                      // payloads, one behind the other
-    uint64_t end;
-    struct {
-        const rs_tensor *tensor;
-        uint64_t off, len;
-    } *place;                    // [L, ROLES]
-    unsigned raised;
-    double damp;
+    uint64_t L, halves;          // those that are done
+    double output_error;         // of the layer under way
 };
 
 void rs_gptq_model_close(rs_gptq_model *g)
 {
     if (g == NULL) return;
     rs_calibration_close(&g->c);
+    rs_gptq_store_close(&g->results);
+    rs_network_close(g->n);
     for (int r = 0; r < ROLES; r++) free(g->weight[r]);
     for (int i = 0; i < INPUTS; i++) free(g->hessian[i]);
-    if (g->fd >= 0) close(g->fd);
-    free(g->place);
     free(g);
 }
 
-unsigned rs_gptq_model_raised(const rs_gptq_model *g, double *damp)
-{
-    *damp = g->damp;
-    return g->raised;
-}
+uint64_t rs_gptq_model_done(const rs_gptq_model *g) { return g->halves; }
+rs_gptq_store *rs_gptq_model_results(rs_gptq_model *g) { return &g->results; }
+rs_calibration *rs_gptq_model_streams(rs_gptq_model *g) { return &g->c; }
+const rs_gptq_model_options *rs_gptq_model_asked(const rs_gptq_model *g) { return g->o; }
 
-// ---- payloads
-
-static rs_status save(rs_gptq_model *g, uint64_t layer, int r, const uint8_t *payload, rs_error *e)
+rs_status rs_gptq_model_matrix(const rs_gptq_model *g, size_t i, const rs_tensor **tensor, rs_tensor *packed, rs_error *e)
 {
-    uint64_t len = g->packed[r].payload_len;
-    for (uint64_t done = 0; done < len;) {
-        ssize_t k = pwrite(g->fd, payload + done, (size_t)(len - done), (off_t)(g->end + done));
-        if (k < 0 && errno == EINTR) continue;
-        if (k < 0) return rs_fail(e, RS_E_WRITE, "temporary file of quantised weights: %s", strerror(errno));
-        done += (uint64_t)k;
+    rs_tensor known;
+    rs_scheme_matrix_at(rs_network_config(g->n), i, &known);
+    *tensor = rs_mapped_find(g->m, known.name);
+    if (*tensor == NULL) return rs_fail(e, RS_E_TENSOR, "%s: not in the file", known.name);
+    rs_scheme s = rs_recipe_scheme(g->o->recipe, &g->base, *tensor);
+    if (rs_scheme_packs(&s, *tensor)) {
+        if ((*tensor)->enc != RS_ENC_RAW) return rs_fail(e, RS_USAGE, "%s: packed already (%s)", (*tensor)->name, rs_enc_name((*tensor)->enc));
+        return rs_quantize_layout(&s, *tensor, packed, e);
     }
-    g->place[layer * ROLES + (uint64_t)r].tensor = g->tensor[r];
-    g->place[layer * ROLES + (uint64_t)r].off = g->end;
-    g->place[layer * ROLES + (uint64_t)r].len = len;
-    g->end += len;
+    *tensor = NULL;
     return RS_OK;
 }
 
-rs_status rs_gptq_model_payload(void *context, const rs_tensor *packed, uint8_t *payload, rs_error *e)
-{
-    const rs_gptq_model *g = context;
-    bool known = packed->role >= RS_ROLE_Q && packed->role <= RS_ROLE_DOWN && packed->layer >= 0 && (uint64_t)packed->layer < g->L;
-    uint64_t at = known ? (uint64_t)packed->layer * ROLES + (uint64_t)(packed->role - RS_ROLE_Q) : 0;
-    if (!known || g->place[at].tensor == NULL || strcmp(g->place[at].tensor->name, packed->name) != 0 || g->place[at].len != packed->payload_len)
-        return rs_fail(e, RS_E_TENSOR, "%s: not one of the matrices that the network reads", packed->name);
-    for (uint64_t done = 0; done < packed->payload_len;) {
-        ssize_t k = pread(g->fd, payload + done, (size_t)(packed->payload_len - done), (off_t)(g->place[at].off + done));
-        if (k < 0 && errno == EINTR) continue;
-        if (k <= 0) return rs_fail(e, RS_E_READ, "temporary file of quantised weights: %s", k < 0 ? strerror(errno) : "cut");
-        done += (uint64_t)k;
-    }
-    return RS_OK;
-}
+static bool stopped(const rs_gptq_model *g) { return g->o->stop != NULL && g->o->stop(g->o->context); }
 
 // ---- Hessians
 
@@ -100,7 +76,7 @@ static void sum_up(void *context, rs_tap tap, size_t rows, size_t cols, const fl
     while (i < INPUTS && inputs[i].tap != tap) i++;
     if (i == INPUTS || g->hessian[i] == NULL) return;
     for (size_t j = 0; j < cols; j += COLUMNS)
-        rs_network_kernels(g->c.n)->gemm_tn(cols - j < COLUMNS ? cols - j : COLUMNS, cols - j, rows, x + j, ld, x + j, ld, 1, g->hessian[i] + j * cols + j, cols);
+        rs_network_kernels(g->n)->gemm_tn(cols - j < COLUMNS ? cols - j : COLUMNS, cols - j, rows, x + j, ld, x + j, ld, 1, g->hessian[i] + j * cols + j, cols);
 }
 
 // Only where GPTQ asks for it.
@@ -109,6 +85,7 @@ static rs_status begin_sum(rs_gptq_model *g, int i, rs_error *e)
     bool wanted = false;
     for (int r = inputs[i].first; r < inputs[i].first + inputs[i].count; r++) wanted = wanted || (g->scheme[r].gptq && rs_scheme_packs(&g->scheme[r], g->tensor[r]));
     if (!wanted) return RS_OK;
+    free(g->hessian[i]);
     g->hessian[i] = calloc(g->width[i] * g->width[i], sizeof(float));
     return g->hessian[i] == NULL ? rs_fail(e, RS_E_NOMEM, "Hessian of order %zu", g->width[i]) : RS_OK;
 }
@@ -125,13 +102,12 @@ static rs_status load(rs_gptq_model *g, uint64_t i, rs_error *e)
 {
     RS_TRY(rs_calibration_load(&g->c, i, &g->layer, e));
     for (int r = 0; r < ROLES; r++) {
-        g->tensor[r] = rs_network_tensor(g->c.n, (rs_role)(RS_ROLE_Q + r));
-        g->scheme[r] = rs_recipe_scheme(g->o->recipe, &g->base, g->tensor[r]);
-        if (!rs_scheme_packs(&g->scheme[r], g->tensor[r])) continue;
-        if (g->tensor[r]->enc != RS_ENC_RAW) return rs_fail(e, RS_USAGE, "%s: packed already (%s)", g->tensor[r]->name, rs_enc_name(g->tensor[r]->enc));
-        RS_TRY(rs_quantize_layout(&g->scheme[r], g->tensor[r], &g->packed[r], e));
-        size_t size = ((size_t)(g->packed[r].shape[0] * g->packed[r].shape[1]) * sizeof(float) + 63) / 64 * 64;
-        if (g->weight[r] == NULL && (g->weight[r] = aligned_alloc(64, size)) == NULL) return rs_fail(e, RS_E_NOMEM, "%s: quantised weights", g->tensor[r]->name);
+        const rs_tensor *t = g->tensor[r] = rs_network_tensor(g->n, (rs_role)(RS_ROLE_Q + r)), *packs;
+        g->scheme[r] = rs_recipe_scheme(g->o->recipe, &g->base, t);
+        RS_TRY(rs_gptq_model_matrix(g, (size_t)i * ROLES + (size_t)r, &packs, &g->packed[r], e));
+        if (packs == NULL || g->weight[r] != NULL) continue;
+        size_t size = ((size_t)(t->shape[0] * t->shape[1]) * sizeof(float) + 63) / 64 * 64;
+        if ((g->weight[r] = aligned_alloc(64, size)) == NULL) return rs_fail(e, RS_E_NOMEM, "%s: quantised weights", t->name);
     }
     return RS_OK;
 }
@@ -140,6 +116,7 @@ static rs_status quantise_matrix(rs_gptq_model *g, uint64_t layer, int r, const 
 {
     const rs_scheme *s = &g->scheme[r];
     if (!rs_scheme_packs(s, g->tensor[r])) return RS_OK;
+    if (stopped(g)) return RS_NO;
     const rs_tensor *packed = &g->packed[r];
     const float *w = *weight_of(&g->layer, r);
     rs_gptq_report report = {.gptq = s->gptq, .damp = f->damp, .raised = f->raised};
@@ -148,13 +125,15 @@ static rs_status quantise_matrix(rs_gptq_model *g, uint64_t layer, int r, const 
     rs_status st = payload == NULL ? rs_fail(e, RS_E_NOMEM, "%s: packed payload", packed->name) : RS_OK;
     if (st == RS_OK && s->gptq) st = rs_gptq_pack(s, packed, &g->o->gptq, f, w, payload, &report.cost, &loss, e);
     if (st == RS_OK && !s->gptq) st = rs_rtn_pack(s, packed, w, payload, &report.cost, e);
-    if (st == RS_OK) st = save(g, layer, r, payload, e);
     if (st == RS_OK) st = rs_weights_rows(packed, payload, 0, packed->shape[0], g->weight[r], e);
-    if (st == RS_OK) *weight_of(&g->layer, r) = g->weight[r];
-    free(payload);
     report.output_error = loss / ((double)packed->shape[0] * (double)g->c.samples * (double)g->c.ctx);
-    if (st == RS_OK && g->o->tensor != NULL) g->o->tensor(g->o->context, packed, &report);
-    return st;
+    if (st == RS_OK) st = rs_gptq_store_put(&g->results, (size_t)layer * ROLES + (size_t)r, g->tensor[r], &report, payload, packed->payload_len, e);
+    else free(payload);
+    if (st != RS_OK) return st;
+    *weight_of(&g->layer, r) = g->weight[r];
+    g->output_error += report.output_error;
+    if (g->o->tensor != NULL) g->o->tensor(g->o->context, packed, &report);
+    return RS_OK;
 }
 
 // The matrices that read input i, by the Hessian that has been summed for it if there is one.
@@ -165,17 +144,24 @@ static rs_status quantise(rs_gptq_model *g, uint64_t layer, int i, rs_error *e)
     free(g->hessian[i]);
     g->hessian[i] = NULL;
     if (st == RS_E_VALUE) st = rs_error_prefix(e, st, "input of %s", g->tensor[inputs[i].first]->name);
-    if (st == RS_OK && f.raised > 0) g->raised++;
-    if (st == RS_OK && f.damp > g->damp) g->damp = f.damp;
     for (int r = inputs[i].first; st == RS_OK && r < inputs[i].first + inputs[i].count; r++) st = quantise_matrix(g, layer, r, &f, e);
     rs_gptq_factor_free(&f);
     return st;
 }
 
-static rs_status one_pass(rs_gptq_model *g, uint64_t layer, rs_error *e)
+// Sums what the taps of halves see; the product behind the last of them is left out.
+static rs_status listen(rs_gptq_model *g, rs_half halves, rs_error *e)
+{
+    rs_decoder_layer layer = g->layer;
+    if (halves & RS_HALF_FFN) layer.wdown = NULL;
+    else layer.wo = NULL;
+    return rs_calibration_pass(&g->c, &layer, halves, false, sum_up, g, e);
+}
+
+static rs_status both_halves(rs_gptq_model *g, uint64_t layer, rs_error *e)
 {
     for (int i = 0; i < INPUTS; i++) RS_TRY(begin_sum(g, i, e));
-    RS_TRY(rs_calibration_pass(&g->c, &g->layer, RS_HALF_BOTH, false, sum_up, g, e));
+    RS_TRY(listen(g, RS_HALF_BOTH, e));
     for (int i = 0; i < INPUTS; i++) RS_TRY(quantise(g, layer, i, e));
     return layer + 1 == g->L ? RS_OK : rs_calibration_pass(&g->c, &g->layer, RS_HALF_BOTH, true, NULL, NULL, e);
 }
@@ -185,10 +171,10 @@ static rs_status half(rs_gptq_model *g, uint64_t layer, rs_half which, rs_error 
 {
     const int i = which == RS_HALF_ATTN ? 0 : 2;
     RS_TRY(begin_sum(g, i, e));
-    rs_calibration_norm(&g->c, i == 0 ? g->layer.norm_attn : g->layer.norm_ffn, inputs[i].tap, sum_up, g);
+    if (g->hessian[i] != NULL) RS_TRY(rs_calibration_norm(&g->c, i == 0 ? g->layer.norm_attn : g->layer.norm_ffn, inputs[i].tap, sum_up, g, e));
     RS_TRY(quantise(g, layer, i, e));
     RS_TRY(begin_sum(g, i + 1, e));
-    RS_TRY(rs_calibration_pass(&g->c, &g->layer, which, false, sum_up, g, e));
+    RS_TRY(listen(g, which, e));
     RS_TRY(quantise(g, layer, i + 1, e));
     return which == RS_HALF_FFN && layer + 1 == g->L ? RS_OK : rs_calibration_pass(&g->c, &g->layer, which, true, NULL, NULL, e);
 }
@@ -199,50 +185,114 @@ static void on_passed(void *context, double passed)
     if (g->o->progress != NULL) g->o->progress(g->o->context, passed / (4.0 * (double)g->c.samples)); // both halves, twice
 }
 
-static rs_status run(rs_gptq_model *g, rs_network *n, const rs_calibration_text *text, rs_error *e)
+static bool on_stop(void *context) { return stopped(context); }
+
+// ---- layers in order
+
+// The next half, or with one_pass the next layer. What is dropped on the way leaves streams and earlier results as they were.
+static rs_status next(rs_gptq_model *g, rs_error *e)
 {
-    const rs_config *c = rs_network_config(n);
+    const uint64_t i = g->halves / 2;
+    const bool first = g->halves % 2 == 0;
+    g->c.passed = g->halves * 2 * g->c.samples;
+    RS_TRY(load(g, i, e));
+    if (first) g->output_error = 0;
+    if (g->o->one_pass) RS_TRY(both_halves(g, i, e));
+    else RS_TRY(half(g, i, first ? RS_HALF_ATTN : RS_HALF_FFN, e));
+    RS_TRY(rs_mapped_check(g->m, e)); // before anything is made of it
+    g->halves += g->o->one_pass ? 2 : 1;
+    if (g->halves % 2 != 0) return RS_OK;
+    if (g->o->layer != NULL) g->o->layer(g->o->context, i, g->output_error);
+    return g->o->save != NULL && g->o->save_every > 0 && (i + 1) % g->o->save_every == 0 ? g->o->save(g->o->context, e) : RS_OK;
+}
+
+// Its number among the results.
+static rs_status find(const rs_gptq_model *g, const rs_tensor *packed, size_t *at, rs_error *e)
+{
+    const bool known = packed->role >= RS_ROLE_Q && packed->role <= RS_ROLE_DOWN && packed->layer >= 0 && (uint64_t)packed->layer < g->L;
+    rs_tensor own = {.name = ""};
+    *at = known ? (size_t)packed->layer * ROLES + (size_t)(packed->role - RS_ROLE_Q) : 0;
+    if (known) rs_scheme_matrix_at(rs_network_config(g->n), *at, &own);
+    return strcmp(own.name, packed->name) == 0 ? RS_OK : rs_fail(e, RS_E_TENSOR, "%s: not one of the matrices that the network reads", packed->name);
+}
+
+rs_status rs_gptq_model_payload(void *context, const rs_tensor *packed, uint8_t *payload, rs_error *e)
+{
+    rs_gptq_model *g = context;
+    size_t at;
+    RS_TRY(find(g, packed, &at, e));
+    while (g->halves / 2 <= (uint64_t)packed->layer && !stopped(g)) {
+        rs_error cut = {0};
+        rs_status st = next(g, e);
+        if (st == RS_E_VALUE && rs_mapped_check(g->m, &cut) != RS_OK) { // what went wrong before that went wrong because of it
+            *e = cut;
+            st = cut.status;
+        }
+        RS_TRY(st);
+    }
+    return stopped(g) ? RS_NO : rs_gptq_store_take(&g->results, at, payload, packed->payload_len, e);
+}
+
+rs_status rs_gptq_model_values(void *context, const rs_tensor *packed, rs_arena *a, const rs_value **values, rs_error *e)
+{
+    const rs_gptq_model *g = context;
+    size_t at;
+    *values = NULL;
+    RS_TRY(find(g, packed, &at, e));
+    const rs_gptq_report *r = &g->results.result[at].report;
+    if (!r->gptq) return RS_OK;
+    rs_value *map = rs_value_map(a);
+    bool good = rs_map_put(a, map, "clipped", rs_value_uint(a, r->cost.clipped));
+    good = rs_map_put(a, map, "damp", rs_value_f64(a, r->damp)) && good;
+    good = rs_map_put(a, map, "damp_raised", rs_value_uint(a, r->raised)) && good;
+    good = rs_map_put(a, map, "error", rs_value_f64(a, r->cost.error)) && good;
+    good = rs_map_put(a, map, "output_error", rs_value_f64(a, r->output_error)) && good;
+    good = rs_map_put(a, map, "signal", rs_value_f64(a, r->cost.signal)) && good;
+    good = rs_map_put(a, map, "tokens", rs_value_uint(a, (uint64_t)g->c.samples * g->c.ctx)) && good;
+    *values = map;
+    return good ? RS_OK : rs_fail(e, RS_E_NOMEM, "%s: what became of it", packed->name);
+}
+
+rs_status rs_gptq_model_skip(rs_gptq_model *g, uint64_t halves, rs_error *e)
+{
+    if (halves > 2 * g->L || (g->o->one_pass && halves % 2 != 0)) return rs_fail(e, RS_E_VALUE, "%llu halves of %llu layers", (unsigned long long)halves, (unsigned long long)g->L);
+    g->halves = halves;
+    return RS_OK;
+}
+
+// What is refused is said before the long work.
+static rs_status prepare(rs_gptq_model *g, const rs_calibration_text *text, rs_error *e)
+{
+    RS_TRY(rs_network_open(&g->n, g->m, NULL, e));
+    const rs_config *c = rs_network_config(g->n);
     g->L = c->L;
     g->width[0] = g->width[2] = (size_t)c->d;
     g->width[1] = (size_t)(c->n_q * c->h);
     g->width[3] = (size_t)c->f;
-    g->place = calloc((size_t)c->L * ROLES + 1, sizeof *g->place);
-    if (g->place == NULL) return rs_fail(e, RS_E_NOMEM, "places of quantised weights");
-    RS_TRY(rs_spool_file(&g->fd, e));
-    g->c.n = n;
-    if (c->L > 0) RS_TRY(load(g, 0, e)); // what it refuses is said before the long work
-    RS_TRY(rs_calibration_open(&g->c, n, text, e));
-    g->c.progress = on_passed;
-    g->c.context = g;
-    for (uint64_t i = 0; i < c->L; i++) {
-        RS_TRY(load(g, i, e));
-        if (g->o->one_pass) RS_TRY(one_pass(g, i, e));
-        else {
-            RS_TRY(half(g, i, RS_HALF_ATTN, e));
-            RS_TRY(half(g, i, RS_HALF_FFN, e));
-        }
+    for (size_t i = 0; i < (size_t)g->L * ROLES; i++) {
+        const rs_tensor *t;
+        rs_tensor packed;
+        RS_TRY(rs_gptq_model_matrix(g, i, &t, &packed, e));
     }
+    RS_TRY(rs_gptq_store_open(&g->results, (size_t)g->L * ROLES, g->o->keep, e));
+    RS_TRY(rs_calibration_open(&g->c, g->n, text, e));
+    g->c.progress = on_passed;
+    g->c.stop = on_stop;
+    g->c.context = g;
     return RS_OK;
 }
 
-rs_status rs_gptq_model_run(rs_gptq_model **out, const rs_mapped *m, const rs_calibration_text *text, const rs_gptq_model_options *o, rs_error *e)
+rs_status rs_gptq_model_open(rs_gptq_model **out, const rs_mapped *m, const rs_calibration_text *text, const rs_gptq_model_options *o, rs_error *e)
 {
-    rs_network *n = NULL;
     rs_gptq_model *g = calloc(1, sizeof *g);
     *out = g;
     if (g == NULL) return rs_fail(e, RS_E_NOMEM, "GPTQ");
-    g->fd = -1;
-    g->o = o;
+    g->asked = *o;
+    g->o = &g->asked;
+    g->m = m;
     g->base = o->scheme;
     g->base.gptq = true;
-    rs_status st = rs_network_open(&n, m, NULL, e);
-    if (st == RS_OK) st = run(g, n, text, e);
-    rs_calibration_close(&g->c);
-    rs_network_close(n);
-    for (int r = 0; r < ROLES; r++) {
-        free(g->weight[r]);
-        g->weight[r] = NULL;
-    }
+    rs_status st = prepare(g, text, e);
     if (st != RS_OK) {
         rs_gptq_model_close(g);
         *out = NULL;

@@ -63,6 +63,17 @@ static rs_status read_weights(rs_stage *s, const rs_frame *f, uint8_t **raw, flo
     return rs_weights_rows(f->tensor, *raw, 0, rows, *decoded, e);
 }
 
+static rs_status record(rs_stage *s, const rs_tensor *packed, const rs_pack_options *o, rs_error *e)
+{
+    rs_stat_head head = {.of = "error", .step = rs_stage_step(s)};
+    rs_arena *a = rs_arena_new();
+    memcpy(head.name, packed->name, sizeof head.name);
+    rs_status st = a == NULL ? rs_fail(e, RS_E_NOMEM, "%s: statistics", packed->name) : o->values(o->source, packed, a, &head.values, e);
+    if (st == RS_OK && head.values != NULL) st = rs_writer_stat(s->writer, &head, NULL, e);
+    rs_arena_free(a);
+    return st;
+}
+
 static rs_status pack_tensor(rs_stage *s, const rs_frame *f, const rs_pack_options *o, const rs_pack_target *to, rs_error *e)
 {
     const rs_tensor *packed = &to->tensor;
@@ -75,6 +86,7 @@ static rs_status pack_tensor(rs_stage *s, const rs_frame *f, const rs_pack_optio
     if (st == RS_OK && (payload = malloc((size_t)packed->payload_len + 1)) == NULL) st = rs_fail(e, RS_E_NOMEM, "%s: packed payload", packed->name);
     if (st == RS_OK) st = here ? rs_rtn_pack(&to->scheme, packed, w, payload, &cost, e) : o->payload(o->source, packed, payload, e);
     if (st == RS_OK) st = rs_writer_tensor(s->writer, packed, payload, e);
+    if (st == RS_OK && !here && o->values != NULL) st = record(s, packed, o, e);
     if (st == RS_OK && here && o->packed != NULL) o->packed(o->context, packed, &cost);
     free(raw);
     free(decoded);

@@ -28,6 +28,9 @@ static const char usage_text[] =
     "      --block N      columns finished before the rest hears of them (default 128)\n"
     "      --act-order    columns by falling diagonal of the Hessian\n"
     "      --one-pass     all Hessians of a layer before any of it is quantised; by default q k v, o, gate up, down each see the ones before quantised\n"
+    "      --mem SIZE     memory for the activations of the text between layers; what is beyond goes to a temporary file\n"
+    "      --checkpoint FILE, --save-every N   where to save for --resume (default: the output with .ckpt behind it); every N layers too (default 0: only when interrupted)\n"
+    "      --resume       go on from the checkpoint\n"
     "\n"
     "      --compat NAME  numerics of spinquant, quarot or compressed-tensors for weights, activations, KV cache and GPTQ; options beside it win; rs-pack(1) says what each is\n"
     "      --recipe FILE  JSON: rules that give some matrices other bits, groups, methods, or leave them alone; rs-pack(1) has the form\n"
@@ -41,7 +44,7 @@ static const char usage_text[] =
     "      --help, --version\n";
 
 enum { OPT_W_BITS = 1, OPT_GROUP, OPT_SCALE, OPT_CLIP, OPT_REST, OPT_HEAD_BITS, OPT_A_BITS, OPT_A_GROUP, OPT_A_CLIP, OPT_A_SYM, OPT_KV_BITS, OPT_KV_GROUP, OPT_KV_CLIP, OPT_KV_SYM,
-       OPT_GPTQ, OPT_TEXT, OPT_SAMPLES, OPT_CTX, OPT_SKIP, OPT_DAMP, OPT_BLOCK, OPT_ACT_ORDER, OPT_ONE_PASS, OPT_RECIPE, OPT_DRY_RUN, OPT_COMPAT };
+       OPT_GPTQ, OPT_TEXT, OPT_SAMPLES, OPT_CTX, OPT_SKIP, OPT_DAMP, OPT_BLOCK, OPT_ACT_ORDER, OPT_ONE_PASS, OPT_CHECKPOINT, OPT_SAVE_EVERY, OPT_RESUME, OPT_RECIPE, OPT_DRY_RUN, OPT_COMPAT };
 
 static const rs_option option_list[] = {
     {"w-bits", 0, true, OPT_W_BITS},   {"group", 0, true, OPT_GROUP},       {"scale", 0, true, OPT_SCALE},     {"clip", 0, true, OPT_CLIP},     {"rest", 0, true, OPT_REST},
@@ -50,6 +53,7 @@ static const rs_option option_list[] = {
     {"kv-bits", 0, true, OPT_KV_BITS}, {"kv-group", 0, true, OPT_KV_GROUP}, {"kv-clip", 0, true, OPT_KV_CLIP}, {"kv-sym", 0, false, OPT_KV_SYM},
     {"gptq", 0, false, OPT_GPTQ},      {"text", 0, true, OPT_TEXT},         {"samples", 0, true, OPT_SAMPLES}, {"ctx", 0, true, OPT_CTX},       {"skip", 0, true, OPT_SKIP},
     {"damp", 0, true, OPT_DAMP},       {"block", 0, true, OPT_BLOCK},       {"act-order", 0, false, OPT_ACT_ORDER}, {"one-pass", 0, false, OPT_ONE_PASS},
+    {"checkpoint", 0, true, OPT_CHECKPOINT}, {"save-every", 0, true, OPT_SAVE_EVERY}, {"resume", 0, false, OPT_RESUME},
     {"recipe", 0, true, OPT_RECIPE},   {"dry-run", 0, false, OPT_DRY_RUN}, {"compat", 0, true, OPT_COMPAT},
 };
 
@@ -112,6 +116,12 @@ static rs_status parse_gptq(struct parsed *p, int id, const char *value, rs_erro
         RS_TRY(rs_cli_int("--block", value, 1, 1 << 24, &n, e));
         o->by.gptq.block = (size_t)n;
         return RS_OK;
+    case OPT_CHECKPOINT: o->checkpoint = value; return RS_OK;
+    case OPT_SAVE_EVERY:
+        RS_TRY(rs_cli_int("--save-every", value, 0, INT32_MAX, &n, e));
+        o->by.save_every = (uint64_t)n;
+        return RS_OK;
+    case OPT_RESUME: o->resume = true; return RS_OK;
     case OPT_ACT_ORDER: o->by.gptq.act_order = true; return RS_OK;
     default: o->by.one_pass = true; return RS_OK;
     }
@@ -160,7 +170,7 @@ static rs_status parse(void *context, int id, const char *value, rs_error *e)
         if (o->input != NULL) return rs_fail(e, RS_USAGE, "more than one input: %s and %s", o->input, value);
         o->input = value;
         return RS_OK;
-        case OPT_RECIPE: o->recipe = value; return RS_OK;
+    case OPT_RECIPE: o->recipe = value; return RS_OK;
     case OPT_DRY_RUN: o->dry_run = true; return RS_OK;
     case OPT_COMPAT: return rs_compat_find(value, &s->peer) ? RS_OK : rs_fail(e, RS_USAGE, "--compat: '%s' is none of: spinquant quarot compressed-tensors", value);
     default: return parse_gptq(p, id, value, e);
@@ -194,6 +204,9 @@ static rs_status check(const struct parsed *p, rs_error *e)
     if (!gptq && p->only_gptq != NULL) return rs_fail(e, RS_USAGE, "--%s goes with --gptq", p->only_gptq);
     if (gptq && o->text == NULL) return rs_fail(e, RS_USAGE, "--gptq needs a calibration text (--text)");
     if (gptq && o->pack.scheme.w_bits == 16 && o->recipe == NULL) return rs_fail(e, RS_USAGE, "--gptq with --w-bits 16: there is nothing to round");
+    if (!gptq && o->cli.mem != 0) return rs_fail(e, RS_USAGE, "--mem goes with --gptq");
+    if ((o->resume || o->by.save_every > 0) && o->checkpoint == NULL && (o->cli.output == NULL || strcmp(o->cli.output, "-") == 0))
+        return rs_fail(e, RS_USAGE, "name a --checkpoint, since the output has no name");
     if (o->cli.json && !o->dry_run) return rs_fail(e, RS_USAGE, "--json goes with --dry-run");
     return rs_cli_one_stdin(3, (const char *const[]){o->input == NULL ? "-" : o->input, o->text, o->recipe}, e);
 }

@@ -14,6 +14,8 @@ typedef struct rs_pack_cli {
     bool dry_run;
     rs_pack_options pack;              // scheme.gptq: --gptq
     int64_t samples, ctx, skip;
+    const char *checkpoint;            // NULL: not given
+    bool resume;
     rs_gptq_model_options by;
 } rs_pack_cli;
 

@@ -122,16 +122,19 @@ part_subspace() { # ROT=rot.rsq, a learned set for the model: what the choice of
 }
 
 part_memory() { # a synthetic model and one four times deeper, through the whole pipe
-    local largest limit
+    local gptq8 gptq32
     for L in 8 32; do
         [ -e "$dir/deep$L" ] || "${python}" tests/oracle/synthetic.py "$dir/deep$L" --layers $L
+        cp samples/model/tokenizer.json "$dir/deep$L" # for GPTQ, whose text uses the first rows of the embedding
         rs-import -q "$dir/deep$L" -o "$dir/deep$L.rsq"
         row "$L layers: rs-fuse peak MiB" "$(($(peak rs-fuse -q --seed 1 "$dir/deep$L.rsq" -o "$dir/deep.fused") / 1024))" "$(limit "$dir/deep$L")"
         "$B/tests/bench_rotations" "$dir/deep$L.rsq" 0.1 1 "$dir/deep.rot"
         row "$L layers: rs-fuse -R peak MiB" "$(($(peak rs-fuse -q -R "$dir/deep.rot" "$dir/deep$L.rsq" -o "$dir/deep.fused") / 1024))" ""
         row "$L layers: rs-residual --rank 32 peak MiB" "$(($(peak rs-residual -q -R "$dir/deep.rot" --rank 32 "$dir/deep.fused" -o "$dir/deep.resid") / 1024))" ""
         row "$L layers: rs-pack --w-bits 4 peak MiB" "$(($(peak rs-pack -q --w-bits 4 "$dir/deep.resid" -o "$dir/deep.packed") / 1024))" ""
+        eval "gptq$L=$(peak rs-pack -q --gptq --text samples/text/calib.txt --samples 16 --ctx 512 --mem 8M "$dir/deep.resid" -o "$dir/deep.packed")"
     done
+    row "rs-pack --gptq --mem 8M peak MiB, 32 layers / 8" "$((gptq32 / 1024)) / $((gptq8 / 1024)) = $(ratio "$gptq32" "$gptq8")" "<= 1.05"
     rm -f "$dir"/deep.*
 }
 limit() { # 64 MiB + 3 x the largest tensor in f32
@@ -159,22 +162,20 @@ part_eval-speed() {
 part_gptq() { # one global rotation in both; the reference collects the Hessians of a layer in one pass
     oracle || { row "GPTQ against the reference" "SKIP: no PyTorch or reference" ""; return; }
     ready
-    local windows=${WINDOWS:-2} base theirs t0 t1 i=1 bits ours
+    local windows=${WINDOWS:-2} base theirs i=2 bits ours took
     base=$(rs-verify --json "$dir/model.rsq" | sed -n 's/.*"tensor_digest": "\([0-9a-f]*\)".*/\1/p')
     mapfile -t theirs < <("$python" tests/oracle/gptq_reference.py "$(dirname "$reference")" "$model" "$text" "$calib" "$windows" "$dir/G.pt")
     "$python" tests/oracle/rot_from_torch.py "$dir/G.pt" "$dir/global.rsq" --base "$base"
     rs-fuse -q --precise -R "$dir/global.rsq" "$dir/model.rsq" -o "$dir/global-fused.rsq"
-    t0=$(date +%s%N)
-    rs-pack -q --gptq --one-pass --text "$calib" --samples 16 --ctx 512 --skip 200000 --rest keep "$dir/global-fused.rsq" -o "$dir/gptq-16.rsq"
-    t1=$(date +%s%N)
+    read -r -a took < <(/usr/bin/time -f '%e %U' rs-pack -q --gptq --one-pass --text "$calib" --samples 16 --ctx 512 --skip 200000 --rest keep "$dir/global-fused.rsq" -o "$dir/gptq-16.rsq" 2>&1)
     rs-pack -q --w-bits 16 --a-bits 4 --kv-bits 4 "$dir/gptq-16.rsq" -o "$dir/gptq-4.rsq"
     for bits in 16 4; do
         ours=$(perplexity "$dir/gptq-$bits.rsq" --windows "$windows")
         row "GPTQ W4A${bits}KV$bits, $windows windows of 1024: ours / respin_ref.py" "$ours / ${theirs[i]} = $(ratio "$ours" "${theirs[i]}")" "1 +- 0.01"
         i=$((i + 1))
     done
-    ours=$(awk -v t=$((t1 - t0)) 'BEGIN { printf "%.1f", t / 1e9 }')
-    row "GPTQ of the model, seconds: respin_ref.py / ours" "${theirs[0]} / $ours = $(ratio "${theirs[0]}" "$ours")" ">= 1"
+    row "GPTQ of the model, seconds: respin_ref.py / ours" "${theirs[0]} / ${took[0]} = $(ratio "${theirs[0]}" "${took[0]}")" ">= 3"
+    row "  seconds of all threads together" "${theirs[1]} / ${took[1]} = $(ratio "${theirs[1]}" "${took[1]}")" "for comparison, on a busy machine"
     rs-pack -q --gptq --text "$calib" --samples 16 --ctx 512 --skip 200000 --rest keep "$dir/global-fused.rsq" -o "$dir/gptq-16.rsq"
     row "  W4A16KV16 with the Hessians in order (the default)" "$(perplexity "$dir/gptq-16.rsq" --windows "$windows")" "for comparison"
     rs-pack -q --rest keep "$dir/global-fused.rsq" -o "$dir/gptq-16.rsq"

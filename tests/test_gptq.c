@@ -393,7 +393,7 @@ static void quantised_model(const char *what, const char *from, const tiny_spec 
     g.gptq.block = 10;
     g.gptq.act_order = act_order;
     rs_calibration_text text = {.ids = ids, .count = IDS, .samples = SAMPLES, .ctx = CTX, .skip = SKIP};
-    if (!CHECKF(rs_mapped_open(&m, from, &e) == RS_OK && rs_gptq_model_run(&model, m, &text, &g, &e) == RS_OK, "%s: %s", what, e.text)) return;
+    if (!CHECKF(rs_mapped_open(&m, from, &e) == RS_OK && rs_gptq_model_open(&model, m, &text, &g, &e) == RS_OK, "%s: %s", what, e.text)) return;
     o.payload = rs_gptq_model_payload;
     o.source = model;
     if (CHECKF(stages_pack(from, out, &o, &e) == RS_OK, "%s: %s", what, e.text)) inspect(what, from, out, ids, &o, &g);
@@ -412,10 +412,10 @@ static void model_refusals(const char *from, const tiny_spec *s)
     rs_gptq_model_options g = {.scheme = scheme(4, 0, RS_F32), .gptq = rs_gptq_default()};
     rs_calibration_text text = {.ids = ids, .count = IDS, .samples = 5, .ctx = 16, .skip = 1};
     if (!CHECK(rs_mapped_open(&m, from, &e) == RS_OK)) return;
-    CHECK(rs_gptq_model_run(&model, m, &text, &g, &e) == RS_USAGE && model == NULL && strstr(e.text, "80 tokens") != NULL && strstr(e.text, "81") != NULL);
+    CHECK(rs_gptq_model_open(&model, m, &text, &g, &e) == RS_USAGE && model == NULL && strstr(e.text, "80 tokens") != NULL && strstr(e.text, "81") != NULL);
     text.skip = 0;
     e = (rs_error){0};
-    CHECKF(rs_gptq_model_run(&model, m, &text, &g, &e) == RS_OK, "%s", e.text);
+    CHECKF(rs_gptq_model_open(&model, m, &text, &g, &e) == RS_OK, "%s", e.text);
     rs_tensor odd = *rs_mapped_find(m, "model.layers.0.self_attn.q_proj.weight"), packed;
     CHECK(rs_quantize_layout(&g.scheme, &odd, &packed, &e) == RS_OK);
     uint8_t *payload = malloc((size_t)packed.payload_len);
@@ -428,16 +428,16 @@ static void model_refusals(const char *from, const tiny_spec *s)
     free(payload);
     rs_gptq_model_close(model);
     ids[7] = (int32_t)s->V;
-    CHECK(rs_gptq_model_run(&model, m, &text, &g, &(rs_error){0}) == RS_E_VALUE);
+    CHECK(rs_gptq_model_open(&model, m, &text, &g, &(rs_error){0}) == RS_E_VALUE);
     ids[7] = 0;
     g.scheme.group = 5;
-    CHECK(rs_gptq_model_run(&model, m, &text, &g, &(rs_error){0}) == RS_USAGE);
+    CHECK(rs_gptq_model_open(&model, m, &text, &g, &(rs_error){0}) == RS_USAGE);
     rs_mapped_close(m);
     rs_pack_options o = stages_pack_default();
     tiny_path(out, sizeof out, "packed.rsq");
     g.scheme.group = 0;
     CHECK(stages_pack(from, out, &o, &e) == RS_OK && rs_mapped_open(&m, out, &e) == RS_OK);
-    CHECK(rs_gptq_model_run(&model, m, &text, &g, &e) == RS_USAGE && strstr(e.text, "packed already") != NULL);
+    CHECK(rs_gptq_model_open(&model, m, &text, &g, &e) == RS_USAGE && strstr(e.text, "packed already") != NULL);
     rs_mapped_close(m);
 }
 

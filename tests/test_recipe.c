@@ -218,7 +218,7 @@ static bool pack(const char *from, const char *to, rs_pack_options o, const rs_g
         by.recipe = o.recipe;
         rs_calibration_text text = {.ids = ids, .count = IDS, .samples = 5, .ctx = 16};
         st = rs_mapped_open(&m, from, &e);
-        if (st == RS_OK) st = rs_gptq_model_run(&made, m, &text, &by, &e);
+        if (st == RS_OK) st = rs_gptq_model_open(&made, m, &text, &by, &e);
         o.payload = rs_gptq_model_payload;
         o.source = made;
     }

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // rs-learn: learns the rotations of a model on a text, so that its quantised activations lose the least.
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "formats/interrupt.h"
 #include "formats/text.h"
 #include "kernels/threads.h"
 #include "transforms/fuse.h"
@@ -27,29 +27,6 @@ struct run {
     rs_progress progress;
     char doing[80];
 };
-
-// SIGINT and SIGTERM save what was learned; a second one ends at once, as the guard of the outputs does it.
-static volatile sig_atomic_t interrupted;
-static struct sigaction before[2];
-
-static void on_signal(int number)
-{
-    interrupted = number;
-    sigaction(number, &before[number == SIGTERM], NULL);
-}
-
-static void catch_signal(int number)
-{
-    struct sigaction *old = &before[number == SIGTERM], new = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
-    // A signal that the parent had us ignore (nohup) stays ignored.
-    if (sigaction(number, NULL, old) == 0 && old->sa_handler != SIG_IGN) sigaction(number, &new, NULL);
-}
-
-static bool stop(void *context)
-{
-    (void)context;
-    return interrupted != 0;
-}
 
 static rs_status save(void *context, rs_error *e)
 {
@@ -169,7 +146,7 @@ static rs_status prepare(struct run *r, int32_t **ids, rs_rotation **from, rs_er
         strcpy(r->origin.start_sum.fmt, "rsq");
         rs_mapped_digest(r->init, r->origin.start_sum.digest, NULL, &r->origin.start_sum.size);
     } else RS_TRY(rs_rotation_seeded(from, c->L, c->d, c->h, o->learn.seed, e));
-    const rs_learn_calls calls = {.news = news, .stop = stop, .save = save, .save_every = o->save_every, .context = r};
+    const rs_learn_calls calls = {.news = news, .stop = rs_interrupt_stop, .save = save, .save_every = o->save_every, .context = r};
     RS_TRY(rs_learn_new(&r->learn, r->network, *ids, count, *from, o->unsign, &o->learn, &calls, e));
     if (o->dry_run || o->cli.verbose > 0) say_needs(r);
     if (o->checkpoint != NULL) snprintf(r->checkpoint_name, sizeof r->checkpoint_name, "%s", o->checkpoint);
@@ -196,8 +173,7 @@ static rs_status run(struct run *r, rs_error *e)
     rs_mapped_guard();
     rs_status s = prepare(r, &ids, &from, e);
     if (s == RS_OK && !r->o->dry_run) {
-        catch_signal(SIGINT);
-        catch_signal(SIGTERM);
+        rs_interrupt_catch(); // saves what was learned
         s = learn(r, e);
     }
     rs_status closed = rs_learn_log_close(r->log, s == RS_OK ? e : NULL);
@@ -226,6 +202,6 @@ int main(int argc, char **argv)
     rs_cli_start();
     rs_status s = rs_learn_cli_parse(&o, argc, argv, &e);
     if (s == RS_OK) s = run(&r, &e);
-    if (s == RS_NO && interrupted != 0) return 128 + interrupted;
+    if (s == RS_NO && rs_interrupt_number() != 0) return 128 + rs_interrupt_number();
     return rs_cli_exit(&o.cli, s, r.file, &e);
 }

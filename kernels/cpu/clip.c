@@ -9,6 +9,7 @@
 #include "kernels/kernels.h"
 
 #define LANES 16
+#define LOOK 128 // weights between two looks at what the error has grown to
 
 // |x|^2.4 = u u^(1/5) with u = x^2; u^(-1/5) by a bit-pattern guess and three Newton steps y <- y (1.2 - 0.2 u y^5), each squaring the error.
 static inline __attribute__((always_inline)) float power_2_4(float x)
@@ -35,38 +36,54 @@ static inline __attribute__((always_inline)) float residual(float w, float s, fl
     return power_2_4(c - t);
 }
 
-static inline __attribute__((always_inline)) double error_body(int bits, size_t n, const float *w, float s)
+static inline __attribute__((always_inline)) double add_up(const float *lane)
 {
-    const float hi = (float)((1 << (bits - 1)) - 1), lo = -hi - 1;
-    float lane[LANES] = {0};
-    size_t j = 0;
-    for (; j + LANES <= n; j += LANES)
-        for (size_t l = 0; l < LANES; l++) lane[l] += residual(w[j + l], s, lo, hi);
-    for (int l = 0; j < n; j++, l++) lane[l] += residual(w[j], s, lo, hi);
     double sum = 0;
     for (int l = 0; l < LANES; l++) sum += (double)lane[l];
-    return sum * pow((double)s, 2.4);
+    return sum;
 }
 
-static double error_reference(int bits, size_t n, const float *w, float s)
+// The error; or, once it is sure not to be below limit, what it has grown to: sums never fall, and their products neither.
+static inline __attribute__((always_inline)) double error_body(int bits, size_t n, const float *w, float s, double limit)
 {
-    return error_body(bits, n, w, s);
+    const float hi = (float)((1 << (bits - 1)) - 1), lo = -hi - 1;
+    const double unit = pow((double)s, 2.4);
+    float lane[LANES] = {0};
+    size_t j = 0;
+    while (j + LANES <= n) {
+        const size_t end = n - j < LOOK ? n : j + LOOK;
+        for (; j + LANES <= end; j += LANES)
+            for (size_t l = 0; l < LANES; l++) lane[l] += residual(w[j + l], s, lo, hi);
+        if (add_up(lane) * unit >= limit) return limit;
+    }
+    for (int l = 0; j < n; j++, l++) lane[l] += residual(w[j], s, lo, hi);
+    return add_up(lane) * unit;
 }
-__attribute__((target("avx2"))) static double error_avx2(int bits, size_t n, const float *w, float s)
+
+static double error_reference(int bits, size_t n, const float *w, float s, double limit)
 {
-    return error_body(bits, n, w, s);
+    return error_body(bits, n, w, s, limit);
 }
-__attribute__((target("avx512f,avx512dq,avx512vl"))) static double error_avx512(int bits, size_t n, const float *w, float s)
+__attribute__((target("avx2"))) static double error_avx2(int bits, size_t n, const float *w, float s, double limit)
 {
-    return error_body(bits, n, w, s);
+    return error_body(bits, n, w, s, limit);
+}
+__attribute__((target("avx512f,avx512dq,avx512vl"))) static double error_avx512(int bits, size_t n, const float *w, float s, double limit)
+{
+    return error_body(bits, n, w, s, limit);
+}
+
+static double error_below(const char *table, int bits, size_t n, const float *w, float s, double limit)
+{
+    bool v3 = __builtin_cpu_supports("avx2"), v4 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq");
+    if (v4 && (table == NULL || strcmp(table, "avx512") == 0)) return error_avx512(bits, n, w, s, limit);
+    if (v3 && (table == NULL || strcmp(table, "avx2") == 0)) return error_avx2(bits, n, w, s, limit);
+    return error_reference(bits, n, w, s, limit);
 }
 
 double rs_clip_error(const char *table, int bits, size_t n, const float *w, float s)
 {
-    bool v3 = __builtin_cpu_supports("avx2"), v4 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq");
-    if (v4 && (table == NULL || strcmp(table, "avx512") == 0)) return error_avx512(bits, n, w, s);
-    if (v3 && (table == NULL || strcmp(table, "avx2") == 0)) return error_avx2(bits, n, w, s);
-    return error_reference(bits, n, w, s);
+    return error_below(table, bits, n, w, s, INFINITY);
 }
 
 void rs_clip_codes(int bits, size_t n, const float *w, float s, int8_t *codes)
@@ -130,7 +147,7 @@ static float search(const rs_clip *clip, size_t n, const float *w, double *err, 
     if (max == 0 || candidate(clip, clip->steps - 1, max) == 0) return 0;
     for (int i = 0; i < clip->steps; i++) {
         float s = candidate(clip, i, max);
-        double e = s > 0 ? rs_clip_error(NULL, clip->bits, n, w, s) : INFINITY;
+        double e = s > 0 ? error_below(NULL, clip->bits, n, w, s, *err) : INFINITY;
         if (e < *err) {
             *err = e;
             best_s = s;

@@ -2,7 +2,7 @@
 """GPTQ by respin_ref.py under one global rotation, for tests/bench.sh: 16 calibration sequences of 512 from token 200000 on, perplexity at W4 and at W4A4KV4.
 
   gptq_reference.py REFERENCE_DIR MODEL.gguf TEXT CALIB WINDOWS R.pt
-      makes R.pt if there is none; token ids come from REFERENCE_DIR/ids where they lie there, else from llama.cpp. Prints: seconds of quantising, two perplexities.
+      makes R.pt if there is none; token ids come from REFERENCE_DIR/ids where they lie there, else from llama.cpp. Prints: seconds of quantising, those of all its threads together, two perplexities.
 """
 import os
 import sys
@@ -32,8 +32,8 @@ if not os.path.exists(rotation):
 rot = torch.load(rotation)
 r3, r4 = ref.hadamard(m.h), ref.hadamard(m.f)
 fused = ref.fuse(m, rot["bases"], rot["heads"], r4)
-start = time.time()
+start, busy = time.time(), time.process_time()
 quantised = ref.quantise(m, fused, 4, tokens(calib)[200000:200000 + 16 * 512].view(16, 512), 512, r3, r4)
-print(f"{time.time() - start:.1f}", flush=True)
+print(f"{time.time() - start:.1f}\n{time.process_time() - busy:.1f}", flush=True)
 for bits in (16, 4):
     print(f"{ref.perplexity(m, quantised, tokens(text), int(windows), 1024, a=bits, kv=bits, r3=r3, r4=r4):.4f}", flush=True)
