@@ -69,6 +69,7 @@ static rs_status perplexity(const rs_eval_cli *o, const rs_mapped *m, rs_network
         *file = o->against;
         s = rs_mapped_open(&ref_m, o->against, e);
         if (s == RS_OK) s = rs_network_open(&ref, ref_m, o->reference ? rs_kernels_reference() : NULL, e);
+        if (s == RS_OK) rs_network_sums(ref);
         if (s == RS_OK) *file = o->model;
     }
     if (s == RS_OK) s = rs_text_ids(m, o->text, o->cli.threads, &ids, &count, NULL, e);
