@@ -24,13 +24,23 @@ def tokens(path):
     return torch.from_numpy(np.load(ids).astype(np.int64)) if os.path.exists(ids) else ref.tokens(model, path)
 
 
+def online(n):
+    """The container's Hadamard matrix: its base is the outer factor, in respin_ref.py the inner one."""
+    k = n
+    while k % 2 == 0:
+        k //= 2
+    while ref._base(k) is None:
+        k *= 2
+    return torch.kron(ref._base(k), ref.hadamard(n // k)) / k**0.5
+
+
 m = ref.load(model)
 if not os.path.exists(rotation):
     g = torch.Generator().manual_seed(1)
     base = ref.random_hadamard(m.d, g)
     torch.save(dict(bases=[base] * (2 * m.L + 1), heads=[ref.random_hadamard(m.h, g) for _ in range(m.L)]), rotation)
 rot = torch.load(rotation)
-r3, r4 = ref.hadamard(m.h), ref.hadamard(m.f)
+r3, r4 = online(m.h), online(m.f)
 fused = ref.fuse(m, rot["bases"], rot["heads"], r4)
 start, busy = time.time(), time.process_time()
 quantised = ref.quantise(m, fused, 4, tokens(calib)[200000:200000 + 16 * 512].view(16, 512), 512, r3, r4)
