@@ -10,7 +10,7 @@
 #include "inspect/kernels_inside.h"
 #include "transforms/random.h"
 
-enum { SIMULATED, INTEGER, PLAIN, NUDGED, NETWORKS };
+enum { SIMULATED, INTEGER, PLAIN, SUMS, NUDGED, NETWORKS };
 static const rs_role roles[RS_KERNELS_ROLES] = {RS_ROLE_Q, RS_ROLE_K, RS_ROLE_V, RS_ROLE_O, RS_ROLE_GATE, RS_ROLE_UP, RS_ROLE_DOWN};
 
 void rs_kernels_fail(rs_kernels_state *s, const char *fmt, ...)
@@ -102,8 +102,11 @@ static rs_status layer(walk *w, rs_error *e)
     nudge(w);
     RS_TRY(rs_network_forward(w->n[SIMULATED], w->s.S, w->x[NUDGED], NULL, NULL, e));
     RS_TRY(rs_network_forward(w->n[INTEGER], w->s.S, w->x[INTEGER], NULL, NULL, e));
-    RS_TRY(rs_network_load(w->n[PLAIN], w->s.layer, &unused, e));
-    return rs_network_forward(w->n[PLAIN], w->s.S, w->x[PLAIN], NULL, NULL, e);
+    for (int j = PLAIN; j <= SUMS; j++) {
+        RS_TRY(rs_network_load(w->n[j], w->s.layer, &unused, e));
+        RS_TRY(rs_network_forward(w->n[j], w->s.S, w->x[j], NULL, NULL, e));
+    }
+    return RS_OK;
 }
 
 static rs_status embed(walk *w, const int32_t *ids, rs_error *e)
@@ -156,8 +159,10 @@ rs_status rs_kernels_check(const rs_mapped *m, const int32_t *ids, size_t S, con
     rs_status s = rs_network_open(&w.n[SIMULATED], m, NULL, e);
     if (s == RS_OK) s = rs_network_open(&w.n[INTEGER], m, NULL, e);
     if (s == RS_OK) s = rs_network_open(&w.n[PLAIN], m, rs_kernels_reference(), e);
+    if (s == RS_OK) s = rs_network_open(&w.n[SUMS], m, NULL, e);
     if (s == RS_OK) {
         rs_network_integer(w.n[INTEGER], w.s.variants[w.s.n_variants - 1]);
+        rs_network_sums(w.n[SUMS]);
         w.n[NUDGED] = w.n[SIMULATED];
         s = allocate(&w, e);
     }

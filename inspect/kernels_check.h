@@ -49,6 +49,8 @@ typedef struct rs_kernels_result {
     uint64_t kv_inputs, kv_moved;             // as inputs and moved, of K and V
     double stage[RS_KERNELS_STAGES];          // largest difference after the integer products of a stage (below), as a share of what is allowed
     rs_kernels_logits integer, plain, nudged; // the integer network; the simulated one by the plain f32 kernels; and with every layer's input changed at random
+    rs_kernels_logits of_sums;                // the simulated network that scales sums of codes (rs_network_sums)
+    uint64_t unequal;                         // logits in which that differs from the integer network: 0 where every matrix has one scale a row and the cache less than 16 bits, unless an f32 kernel rounds otherwise there
     double nudge;                             // by up to this part of each value: 2^-16, or 2^-10 where the cache holds f16
     double kl_bound, logits_bound;            // of integer
     uint64_t failures;

@@ -47,6 +47,6 @@ double rs_kernels_largest(size_t n, const float *x);
 // Fills a run's places as the taps call it (a rs_tap_fn; context: the run).
 void rs_kernels_tap(void *context, rs_tap tap, size_t rows, size_t cols, const float *x, size_t ld);
 // Logits of hidden states x [S, d] of networks sim, integer, plain and nudged (the first once more) into r. E_NOMEM.
-RS_MUST_CHECK rs_status rs_kernels_logits_compare(rs_kernels_state *s, rs_network *const n[4], float *const x[4], rs_error *e);
+RS_MUST_CHECK rs_status rs_kernels_logits_compare(rs_kernels_state *s, rs_network *const n[5], float *const x[5], rs_error *e);
 
 #endif

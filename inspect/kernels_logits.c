@@ -1,20 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// Logits of the integer network against those of the simulated one, and the two yardsticks beside them.
+// Logits of the integer network against those of the simulated one, and the two yardsticks beside them; and against those of sums of codes in f32.
 #include <stdlib.h>
+#include <string.h>
 
 #include "inspect/kernels_inside.h"
 
-enum { ROWS = 16, OTHERS = 3 };
+enum { ROWS = 16, OTHERS = 4, SUMS = 2 };
 
-static rs_status compare(rs_kernels_state *s, rs_network *const n[4], float *const x[4], float *want, float *got, double *kl, uint8_t *top, rs_error *e)
+static rs_status compare(rs_kernels_state *s, rs_network *const n[5], float *const x[5], float *want, float *got, float *integers, double *kl, uint8_t *top, rs_error *e)
 {
-    rs_kernels_logits *to[OTHERS] = {&s->r->integer, &s->r->plain, &s->r->nudged};
+    rs_kernels_logits *to[OTHERS] = {&s->r->integer, &s->r->plain, &s->r->of_sums, &s->r->nudged};
     const size_t d = rs_network_shape(n[0])->d, V = (size_t)rs_network_config(n[0])->V;
     for (size_t at = 0; at < s->S; at += ROWS) {
         const size_t m = s->S - at < ROWS ? s->S - at : ROWS;
         RS_TRY(rs_network_logits(n[0], m, x[0] + at * d, want, e));
         for (int j = 0; j < OTHERS; j++) {
             RS_TRY(rs_network_logits(n[j + 1], m, x[j + 1] + at * d, got, e));
+            if (j == 0) memcpy(integers, got, m * V * sizeof *got);
+            for (size_t i = 0; j == SUMS && i < m * V; i++) s->r->unequal += memcmp(&got[i], &integers[i], sizeof *got) != 0;
             rs_measure_add(&to[j]->difference, m * V, got, want);
             rs_measure_kl(m, V, got, want, kl, top);
             for (size_t i = 0; i < m; i++) {
@@ -36,16 +39,17 @@ static double larger(double a, double b)
     return a > b ? a : b;
 }
 
-rs_status rs_kernels_logits_compare(rs_kernels_state *s, rs_network *const n[4], float *const x[4], rs_error *e)
+rs_status rs_kernels_logits_compare(rs_kernels_state *s, rs_network *const n[5], float *const x[5], rs_error *e)
 {
     const size_t V = (size_t)rs_network_config(n[0])->V;
     rs_kernels_result *r = s->r;
-    float *want = malloc(ROWS * V * sizeof *want), *got = malloc(ROWS * V * sizeof *got);
+    float *want = malloc(ROWS * V * sizeof *want), *got = malloc(ROWS * V * sizeof *got), *integers = malloc(ROWS * V * sizeof *integers);
     double kl[ROWS];
     uint8_t top[ROWS];
-    rs_status status = want == NULL || got == NULL ? rs_fail(e, RS_E_NOMEM, "logits") : compare(s, n, x, want, got, kl, top, e);
+    rs_status status = want == NULL || got == NULL || integers == NULL ? rs_fail(e, RS_E_NOMEM, "logits") : compare(s, n, x, want, got, integers, kl, top, e);
     free(want);
     free(got);
+    free(integers);
     if (status != RS_OK) return status;
     const double rel = rs_measure_relative(&r->integer.difference);
     r->kl_bound = 4 * larger(r->plain.kl, r->nudged.kl);

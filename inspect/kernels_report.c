@@ -42,6 +42,8 @@ char *rs_kernels_report_table(const rs_kernels_result *r)
     for (size_t i = 0; i < RS_KERNELS_STAGES; i++) add(text, &at, "%s %s %.3f", i > 0 ? "," : "", rs_kernels_stage_name(i), r->stage[i]);
     add(text, &at, "\nlogits      of %llu tokens against the simulated network's; integer at most KL %.3g, rel %.3g\n", (unsigned long long)r->tokens, r->kl_bound, r->logits_bound);
     add_logits(text, &at, "integer", &r->integer);
+    if (r->unequal == 0) add(text, &at, "  sums of codes in f32: equal to the integer network's, to the bit\n");
+    else add_logits(text, &at, "sums of codes", &r->of_sums);
     add_logits(text, &at, "plain f32 kernels", &r->plain);
     add_logits(text, &at, "inputs nudged", &r->nudged);
     return text;
@@ -86,7 +88,7 @@ void rs_kernels_report_json(json_t *j, const rs_kernels_result *r)
     json_object_set_new(j, "roles", roles);
     json_object_set_new(j, "kv", json_pack("{s:I, s:I, s:I}", "numbers", (json_int_t)r->cached, "inputs", (json_int_t)r->kv_inputs, "at_boundary", (json_int_t)r->kv_moved));
     json_object_set_new(j, "stages", stages);
-    json_object_set_new(j, "logits", json_pack("{s:o, s:o, s:o, s:o, s:o}", "integer", logits(&r->integer), "plain", logits(&r->plain), "nudged", logits(&r->nudged), "kl_bound", number(r->kl_bound),
+    json_object_set_new(j, "logits", json_pack("{s:o, s:o, s:I, s:o, s:o, s:o, s:o}", "integer", logits(&r->integer), "sums", logits(&r->of_sums), "sums_unequal", (json_int_t)r->unequal, "plain", logits(&r->plain), "nudged", logits(&r->nudged), "kl_bound", number(r->kl_bound),
                                                "rel_bound", number(r->logits_bound)));
     json_object_set_new(j, "tokens", json_integer((json_int_t)r->tokens));
     json_object_set_new(j, "failures", json_integer((json_int_t)r->failures));

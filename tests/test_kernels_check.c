@@ -64,6 +64,7 @@ static void good(const tiny_spec *s)
         CHECKF(r.cached == 2 * s->L * TOKENS * s->n_kv * s->h * (2 * variants - 1), "%s: %d numbers of the cache", label, (int)r.cached);
         for (size_t j = 0; j < RS_KERNELS_STAGES; j++) CHECKF(r.stage[j] > 0 && r.stage[j] <= 1, "%s: %s: %g", label, rs_kernels_stage_name(j), r.stage[j]);
         CHECKF(r.integer.kl <= r.kl_bound && r.kl_bound > 0 && r.plain.difference.n == TOKENS * s->V && rs_measure_relative(&r.integer.difference) <= r.logits_bound, "%s: logits", label);
+        if (row[i].group == 0 && row[i].kv < 16) CHECKF(r.unequal == 0, "%s: %d logits are not those of sums of codes", label, (int)r.unequal);
     }
 }
 
@@ -214,10 +215,10 @@ static void logits(const tiny_spec *s)
     rs_network *n = NULL;
     rs_error e = {0};
     if (!pack(4, 4, 4, 0, false) || !CHECKF(stages_network(packed, NULL, &m, &n, &e) == RS_OK, "%s", e.text)) return;
-    float *x[4];
-    for (int j = 0; j < 4; j++) {
+    float *x[5]; // simulated, integer, plain, sums, nudged
+    for (int j = 0; j < 5; j++) {
         x[j] = malloc(TOKENS * s->d * sizeof(float));
-        for (size_t i = 0; i < TOKENS * s->d; i++) x[j][i] = (float)(i * 7 % 13) - 6 + (j == 3 ? 1e-3f * (float)(i % 3) : 0);
+        for (size_t i = 0; i < TOKENS * s->d; i++) x[j][i] = (float)(i * 7 % 13) - 6 + (j == 4 ? 1e-3f * (float)(i % 3) : 0);
     }
     for (int far = 0; far < 2; far++) {
         rs_kernels_result r = {0};
@@ -225,10 +226,10 @@ static void logits(const tiny_spec *s)
         rs_kernels_state st = {.o = &o, .r = &r, .S = TOKENS};
         if (far)
             for (size_t i = 0; i < TOKENS * s->d; i++) x[1][i] += 0.1f * (float)(i % 5);
-        CHECKF(rs_kernels_logits_compare(&st, (rs_network *const[]){n, n, n, n}, x, &e) == RS_OK, "%s", e.text);
-        CHECKF(far ? r.failures > 0 && strncmp(r.first, "logits", 6) == 0 : r.failures == 0 && r.integer.kl == 0 && r.integer.top1 == 1 && r.nudged.kl > 0 && r.kl_bound == 4 * r.nudged.kl, "KL %g, %g, bound %g: %s", r.integer.kl, r.nudged.kl, r.kl_bound, r.first);
+        CHECKF(rs_kernels_logits_compare(&st, (rs_network *const[]){n, n, n, n, n}, x, &e) == RS_OK, "%s", e.text);
+        CHECKF(far ? r.unequal > 0 && r.failures > 0 && strncmp(r.first, "logits", 6) == 0 : r.failures == 0 && r.unequal == 0 && r.integer.kl == 0 && r.integer.top1 == 1 && r.nudged.kl > 0 && r.kl_bound == 4 * r.nudged.kl, "KL %g, %g, bound %g: %s", r.integer.kl, r.nudged.kl, r.kl_bound, r.first);
     }
-    for (int j = 0; j < 4; j++) free(x[j]);
+    for (int j = 0; j < 5; j++) free(x[j]);
     rs_network_close(n);
     rs_mapped_close(m);
 }
