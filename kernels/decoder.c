@@ -143,7 +143,6 @@ static void multiply_codes(struct run *r, size_t n, size_t count, const struct l
 
 // Rows of sums to results, as integer products do it (int_gemm.h).
 struct sums {
-    const struct run *r;
     const rs_int_rows *rows;
     const float *scale, *sum;
     float *numbers, *y;
@@ -174,7 +173,7 @@ static void scale_row(void *context, size_t s)
 static void simulate_codes(struct run *r, size_t n, rs_tap quantised, size_t count, const struct linear *l, bool add, bool *done)
 {
     const rs_int_rows rows = rows_of(r, l->input, n);
-    struct sums p = {.r = r, .rows = &rows, .numbers = (float *)(void *)(r->codes + rows_bytes(r->S, n)), .add = add};
+    struct sums p = {.rows = &rows, .numbers = (float *)(void *)(r->codes + rows_bytes(r->S, n)), .add = add};
     if (r->tap != NULL) {
         memcpy(p.numbers, r->input, r->S * n * sizeof(float));
         (void)r->k->fake_quant(l->input, r->S, n, p.numbers, n);
@@ -270,7 +269,8 @@ static void pass_block(void *context, size_t block)
     float *in = p->in + first * n;
     if (p->norm_of != NULL) {
         r->k->rmsnorm(m, n, p->norm_of + first * n, p->norm, r->shape->eps, in);
-        junction(r, p->change, first, m);
+        if (p->change->t == NULL)
+            junction(r, p->change, first, m);
     }
     if (p->up != NULL) {
         r->k->silu_gate(m * n, in, p->up + first * n, in);
@@ -300,6 +300,8 @@ static void run_pass(struct run *r, struct pass p, size_t count, const struct li
     p.q = l->input;
     p.rows = rows_of(r, l->input, p.n);
     rs_threads_for((r->S + PASS - 1) / PASS, pass_block, &p);
+    if (p.norm_of != NULL && p.change->t != NULL)
+        junction(r, p.change, 0, r->S); // a dense one would be read again for each block
     r->bad += atomic_load(&p.bad);
     for (size_t i = 0; i < count; i++)
         products[i] = (rs_int_product){.w = l[i].codes, .y = l[i].y, .ldy = l[i].n, .add = add};
