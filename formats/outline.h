@@ -30,10 +30,13 @@ typedef struct rs_outline_stat {
 } rs_outline_stat;
 
 // Opens path ("-": standard input). A regular file is outlined at once: signature, HEAD, chain, tail, INDX and the metadata of each frame are checked, payloads are not read (E_TRUNC where the
-// tail is missing). Of anything else signature, HEAD and chain are read; rs_outline_step reads on, and all bytes are kept in an unlinked temporary. Free with rs_outline_close, also after an error.
+// tail is missing). Of anything else signature, HEAD and chain are read; rs_outline_step reads on, and all bytes are kept in an unlinked temporary. Free with rs_outline_close.
 RS_MUST_CHECK rs_status rs_outline_open(rs_outline **o, const char *path, rs_error *e);
-// Reads the next frame of a pipe and verifies it; *more is false once ENDS agreed (of a file at once). The first error comes again at each call.
+// Reads the next frame of a pipe and verifies it; *more is false once ENDS agreed (of a file at once). The first error comes again at each call. In two halves for a thread of its own:
+// fetch may wait for bytes and changes nothing that the queries below see, accept enters what it fetched and never waits (it must not run beside them).
 RS_MUST_CHECK rs_status rs_outline_step(rs_outline *o, bool *more, rs_error *e);
+RS_MUST_CHECK rs_status rs_outline_fetch(rs_outline *o, rs_error *e);
+RS_MUST_CHECK rs_status rs_outline_accept(rs_outline *o, bool *more, rs_error *e);
 // NULL allowed.
 void rs_outline_close(rs_outline *o);
 
