@@ -95,6 +95,8 @@ static rs_status add_tensor(rs_outline *o, const rs_tensor *t, uint64_t offset, 
     for (int i = 0; i + 1 < t->n_dims; i++)
         if (!rs_mul_ok(new.rows, t->shape[i], &new.rows)) return rs_fail(e, RS_E_LIMIT, "%s: its rows do not fit", t->name);
     if (t->n_dims > 0) new.cols = t->shape[t->n_dims - 1];
+    const rs_part *m = rs_tensor_part(t, "m");
+    if (m != NULL) new.rank = m->shape[0];
     o->tensor[o->n_tensors] = new;
     enter(o, o->n_tensors++);
     return RS_OK;

@@ -17,7 +17,7 @@ typedef struct rs_outline_tensor {
     int64_t layer;
     int n_dims;
     uint64_t rows, cols; // rows: all dims but the last one multiplied; cols: the last one (of a scalar 1, 1)
-    uint64_t group;
+    uint64_t group, rank; // rank: of lowrank
     uint64_t offset, payload_off, payload_len;
 } rs_outline_tensor;
 

@@ -28,6 +28,7 @@ typedef struct rs_view_row {
     rs_measure of;
     rs_role role;         // RS_ROLE_COUNT: none (basis.J)
     int64_t layer;        // -1: none; of basis.J: J
+    uint64_t place;       // ascends in the order of the model
     uint64_t width;       // channels; 0: not known
     rs_enc enc;           // of the tensor, with its group
     uint64_t group;
@@ -60,6 +61,7 @@ typedef struct rs_view_model {
     size_t n_rows, cap_rows;
     rs_view_junction *junction;
     size_t n_junctions;
+    int junction_doc;         // the file that they are in
 } rs_view_model;
 
 // Parts of one statistics frame; NULL where it lacks them.
@@ -108,7 +110,7 @@ typedef struct rs_view {
     int cols, rows;             // of the screen
     int screen;
     bool help;
-    rs_measure of;
+    rs_measure of, back_of;     // back_of: what screen 4, which shows errors, goes back to
     rs_show show;
     rs_sort sort;
     bool inverted;
@@ -138,8 +140,7 @@ typedef struct rs_view {
 // Keys: printable characters are their code points (ASCII), the others these.
 enum {
     RS_KEY_ENTER = 10, RS_KEY_TAB = 9, RS_KEY_ESC = 27, RS_KEY_BACKSPACE = 127,
-    RS_KEY_UP = 0x110000, RS_KEY_DOWN, RS_KEY_LEFT, RS_KEY_RIGHT, RS_KEY_PAGE_UP, RS_KEY_PAGE_DOWN, RS_KEY_HOME, RS_KEY_END, RS_KEY_BACK_TAB, RS_KEY_F1, RS_KEY_F4, RS_KEY_F6, RS_KEY_F10,
-    RS_KEY_CLICK // a mouse click: rs_view_click
+    RS_KEY_UP = 0x110000, RS_KEY_DOWN, RS_KEY_LEFT, RS_KEY_RIGHT, RS_KEY_PAGE_UP, RS_KEY_PAGE_DOWN, RS_KEY_HOME, RS_KEY_END, RS_KEY_BACK_TAB, RS_KEY_F1, RS_KEY_F4, RS_KEY_F6, RS_KEY_F10
 };
 
 // What the driver has to do after a key.
@@ -196,7 +197,9 @@ double rs_view_energy(const rs_view_spectrum *s, uint64_t r);
 int rs_view_page(const rs_view *v);
 // The --batch command that shows the same.
 const char *rs_view_command(const rs_view *v, char *out, size_t cap);
-// Shell-like pattern with * and ? over the whole text.
+// Shell-like pattern with * and ? over the whole text, by characters of one byte.
 bool rs_view_glob(const char *pattern, const char *text);
+// The screens that the others know by number, "overview" for 1.
+const char *rs_view_screen_name(int screen);
 
 #endif
