@@ -193,6 +193,13 @@ int rs_view_change(const rs_view_row *r);
 const char *rs_view_short_name(const rs_view_row *r, char *out, size_t cap, bool ascii);
 // Share E(r) = sum of the r largest sigma^2 / sum of all; NaN where the spectrum does not hold it.
 double rs_view_energy(const rs_view_spectrum *s, uint64_t r);
+// The list anew after filter, measure or sorting changed; the cursor stays on its row where it can. The cursor goes to row i, and the list scrolls after it.
+void rs_view_order(rs_view *v);
+void rs_view_go(rs_view *v, int64_t i);
+// Another screen (1..5).
+void rs_view_screen(rs_view *v, int screen);
+// Moves the cursor to the next row after it (step 1; -1: before) whose name holds the searched text.
+void rs_view_search(rs_view *v, int step);
 // Rows of the list that fit on the screen.
 int rs_view_page(const rs_view *v);
 // The --batch command that shows the same.
