@@ -44,7 +44,7 @@ char rs_cells_ascii(uint32_t ch)
     static const struct {
         uint32_t ch;
         char to;
-    } table[] = {{0x00b7, '.'}, {0x2026, '.'}, {0x2191, '^'}, {0x2193, 'v'}, {0x2500, '-'}, {0x2502, '|'}, {0x250a, ':'}, {0x253c, '+'}, {0x2595, '|'}, {0x03c3, 's'}, {0x03b8, 't'}, {0x00d7, 'x'}};
+    } table[] = {{0x00b7, '.'}, {0x2026, '.'}, {0x2191, '^'}, {0x2193, 'v'}, {0x2500, '-'}, {0x2591, '.'}, {0x2592, ':'}, {0x2593, '%'}, {0x2502, '|'}, {0x250a, ':'}, {0x253c, '+'}, {0x2595, '|'}, {0x03c3, 's'}, {0x03b8, 't'}, {0x00d7, 'x'}};
     static const char eighths[] = "..::-=+#"; // of a lower block
     if (ch < 0x80) return (char)ch;
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)

@@ -102,7 +102,7 @@ static int compare(const void *x, const void *y, void *context)
 {
     const rs_view *v = context;
     const rs_view_row *a = &v->model->row[*(const size_t *)x], *b = &v->model->row[*(const size_t *)y];
-    double s, t;
+    double s = 0, t = 0;
     const bool has_a = sort_value(v, a, &s), has_b = sort_value(v, b, &t);
     int order = 0;
     if (has_a != has_b) return has_a ? -1 : 1; // what is not known stands last, whichever way
@@ -216,7 +216,7 @@ static rs_status room(rs_view *v, rs_error *e)
 
 rs_status rs_view_init(rs_view *v, rs_view_model *m, int cols, int rows, rs_error *e)
 {
-    *v = (rs_view){.model = m, .cols = cols, .rows = rows, .screen = RS_SCREEN_OVERVIEW, .sort = RS_SORT_MAX_RMS, .rank = 32};
+    *v = (rs_view){.model = m, .cols = cols, .rows = rows, .screen = RS_SCREEN_OVERVIEW, .sort = RS_SORT_MAX_RMS, .rank = 32, .computing = -1};
     RS_TRY(room(v, e));
     for (int of = 0; of < RS_OF_COUNT; of++)
         if (of != RS_OF_ERROR && rs_view_measure(v, (rs_measure)of)) break;

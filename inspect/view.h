@@ -132,7 +132,9 @@ typedef struct rs_view {
     const rs_view_row *channels_of;
     const rs_view_channels *channels[2];
     const rs_view_spectrum *spectrum;
+    const char *spectrum_missing; // why there is none
     rs_view_check check;
+    double computing;           // share of the weights whose figures were computed so far, below 0: none are
     char fault[256];            // of reading, escaped; "": none
     char digest[33];            // of the last file; "": not yet known
 } rs_view;
