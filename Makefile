@@ -6,12 +6,13 @@
 # make paper      the paper's table on MODEL= with rotations learned on CALIB= and perplexity on TEXT=; samples/paper.sh lists what else can be set
 # make study      what learning depends on: seeds, rates, recipes, data (hours); tests/study.sh lists its parts
 # make install    DESTDIR=, PREFIX=/usr/local
-# Variables: CC=clang  SAN=1 (address and undefined sanitizers)  CUDA=0 or NVCC= (leave CUDA out)  V=1 (show commands)  RS_SHARED= (extra test data)
+# Variables: CC=clang  SAN=1 (address and undefined sanitizers)  CUDA=0 or NVCC= (leave CUDA out)  CURSES=0 (leave the screens of rs-top out)  V=1 (show commands)  RS_SHARED= (extra test data)
 
 CC = gcc
 PREFIX = /usr/local
 SAN = 0
 CUDA = 1
+CURSES := $(if $(shell pkg-config --exists ncursesw 2>/dev/null && echo yes),1,0)
 NVCC = $(shell command -v nvcc 2>/dev/null)
 DEBS = gcc make pkg-config libmsgpack-dev libopenblas-dev libncurses-dev libxxhash-dev libpcre2-dev libjansson-dev
 LIBS = msgpack openblas libxxhash libpcre2-8 jansson
@@ -37,7 +38,7 @@ PKG_CFLAGS := $(shell pkg-config --cflags $(LIBS) 2>/dev/null)
 PKG_LIBS := $(shell pkg-config --libs $(LIBS) 2>/dev/null)
 endif
 CUDA_SRC := $(if $(filter-out 0,$(CUDA)),$(if $(NVCC),$(wildcard kernels/cuda/*.cu)))
-SET_FLAGS = $(CC) $(OPT) $(SANFLAGS) $(CFLAGS) cuda:$(if $(CUDA_SRC),$(NVCC),none)
+SET_FLAGS = $(CC) $(OPT) $(SANFLAGS) $(CFLAGS) cuda:$(if $(CUDA_SRC),$(NVCC),none)$(if $(filter 0,$(CURSES)), curses:none)
 PLAIN := $(if $(filter gcc:0::,$(CC):$(SAN):$(CFLAGS):),1)
 SET := $(notdir $(CC))$(if $(filter 1,$(SAN)),-san)$(if $(CUDA_SRC),-cuda)-$(shell printf '%s' '$(SET_FLAGS)' | cksum | cut -d' ' -f1)
 B := build/$(SET)
@@ -45,7 +46,7 @@ B := build/$(SET)
 # ---- what there is
 FLOORS = formats kernels kernels/cpu transforms quantize inspect
 TOOL_SRC := $(wildcard $(addsuffix /rs-*.c,$(FLOORS)))
-LIB_SRC := $(filter-out $(TOOL_SRC),$(wildcard $(addsuffix /*.c,$(FLOORS)))) $(if $(CUDA_SRC),,$(wildcard kernels/cuda/none.c))
+LIB_SRC := $(filter-out $(TOOL_SRC),$(wildcard $(addsuffix /*.c,$(FLOORS)))) $(if $(CUDA_SRC),,$(wildcard kernels/cuda/none.c)) inspect/curses/$(if $(filter 0,$(CURSES)),none,terminal).c
 TEST_SRC := $(wildcard tests/test_*.c)
 BENCH_SRC := $(wildcard tests/bench_*.c)
 TOOLS := $(addprefix $(B)/bin/,$(basename $(notdir $(TOOL_SRC))))
@@ -88,6 +89,10 @@ $(B)/bin/$(basename $(notdir $(1))): $(B)/$(1:.c=.o) $(B)/librs.a
 	$$(Q)$$(CC) $$(ALL_CFLAGS) -o $$@ $$^ $$(ALL_LDLIBS)
 endef
 $(foreach t,$(TOOL_SRC),$(eval $(call tool_rule,$(t))))
+ifneq ($(CURSES),0)
+$(B)/inspect/curses/terminal.o: private PKG_CFLAGS += $(shell pkg-config --cflags ncursesw)
+$(B)/bin/rs-top $(B)/tests/test_terminal: private PKG_LIBS += $(shell pkg-config --libs ncursesw)
+endif
 
 $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(B)/tests/fuzz/driver.o $(B)/librs.a
 	@$(if $(V),,echo '  LD   $(notdir $@)')

@@ -10,6 +10,8 @@
 void rs_screen_render(const rs_view *v, rs_cells *c);
 // The buffer as lines of UTF-8, blanks at their ends and empty lines at the end left out; malloc, ends with NUL, the caller frees; NULL without memory. colour: with SGR sequences.
 char *rs_screen_text(const rs_cells *c, bool colour, int theme);
+// The state as lines of words, for screen readers and terminals that only print; ownership as above.
+char *rs_screen_plain(const rs_view *v);
 // SGR parameters ("1;33") of a cell in a theme, "" for plain text; and its colour as 0xRRGGBB on a dark ground.
 const char *rs_screen_sgr(const rs_cell *cell, int theme, char out[16]);
 uint32_t rs_screen_rgb(rs_ink ink, int theme);

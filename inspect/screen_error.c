@@ -47,7 +47,7 @@ static void header(const rs_view *v, rs_cells *c, const struct layout *l)
     if (l->group > 0) rs_cells_right(c, 2, l->group, 6, RS_INK_LABEL, 0, "group");
     rs_cells_put(c, 2, l->bar + 1, l->bar_len - 1, RS_INK_LABEL, v->sort == RS_SORT_SQNR ? on : 0, l->bar_len > 19 ? budget : "SQNR");
     rs_cells_right(c, 2, l->number, 7, RS_INK_LABEL, 0, "dB");
-    if (l->clip > 0) rs_cells_right(c, 2, l->clip, 8, RS_INK_LABEL, v->sort == RS_SORT_CLIP ? on : 0, "clip %");
+    if (l->clip > 0) rs_cells_right(c, 2, l->clip, 8, RS_INK_LABEL, v->sort == RS_SORT_CLIP ? on : 0, "%s", "clip %");
     if (l->scales > 0) rs_cells_right(c, 2, l->scales, 10, RS_INK_LABEL, 0, "max/min s");
     if (l->worst > 0) rs_cells_put(c, 2, l->worst + 2, 18, RS_INK_LABEL, 0, "worst cell");
     rs_cells_put(c, 2, c->cols - 8, 8, RS_INK_LABEL, 0, "mark");

@@ -79,8 +79,7 @@ static size_t online_text(char *out, size_t cap, size_t at, const char *what, co
     at = append(out, cap, at, " | %s %s ", what, builds[r->build]);
     if (r->k > 1 && r->block % r->k == 0) at = append(out, cap, at, "%" PRIu64 " x %" PRIu64 " = ", r->k, r->block / r->k);
     at = append(out, cap, at, "%" PRIu64, r->block);
-    if (r->block != r->n) at = append(out, cap, at, " in blocks of %" PRIu64, r->n);
-    return at;
+    return r->block != r->n ? append(out, cap, at, " (blocks of %" PRIu64 ")", r->n) : at;
 }
 
 static void plan_text(const rs_head *h, char *out, size_t cap)
