@@ -4,6 +4,7 @@
 
 #include "formats/census.h"
 #include "formats/endian.h"
+#include "formats/frames.h"
 #include "formats/hash.h"
 #include "formats/meta.h"
 #include "formats/payload.h"
@@ -45,6 +46,12 @@ struct rs_outline {
     uint32_t count[RS_FRAME_UNKNOWN + 1];
     uint8_t digest[16];
     bool complete;
+    bool kept;             // put together: payloads of statistics are here
+    rs_census *census;
+    rs_stat_head *kept_head;
+    uint8_t **kept_payload;// [n_stats]
+    rs_tensor *kept_tensor;
+    size_t cap_heads, cap_payloads, cap_kept;
 };
 
 // ---- lists
@@ -334,6 +341,12 @@ void rs_outline_close(rs_outline *o)
     if (o->store != o->in) rs_in_close(o->store);
     rs_in_close(o->in);
     if (o->copy >= 0) close(o->copy);
+    for (size_t i = 0; o->kept && i < o->n_stats; i++) free(o->kept_payload[i]);
+    free(o->kept_payload);
+    free(o->kept_head);
+    free(o->kept_tensor);
+    rs_census_free(o->census);
+    free(o->name);
     free(o->tensor);
     free(o->stat);
     free(o->slot);
@@ -343,7 +356,7 @@ void rs_outline_close(rs_outline *o)
 
 const char *rs_outline_name(const rs_outline *o)
 {
-    return rs_in_name(o->in);
+    return o->kept ? o->name : rs_in_name(o->in);
 }
 
 const rs_head *rs_outline_head(const rs_outline *o)
@@ -428,19 +441,34 @@ uint64_t rs_outline_size(const rs_outline *o)
 
 bool rs_outline_seekable(const rs_outline *o)
 {
-    return o->reader == NULL;
+    return o->reader == NULL && !o->kept;
+}
+
+bool rs_outline_kept(const rs_outline *o)
+{
+    return o->kept;
 }
 
 // ---- what can be asked for
 
+static rs_status not_kept(const rs_outline *o, rs_error *e)
+{
+    return rs_fail(e, RS_USAGE, "%s keeps what a file says, not its payloads", o->name);
+}
+
 rs_status rs_outline_read(rs_outline *o, uint64_t off, void *buf, size_t n, rs_error *e)
 {
+    if (o->kept) return not_kept(o, e);
     return rs_in_pread(o->store, buf, n, off, e);
 }
 
 rs_status rs_outline_tensor_head(rs_outline *o, size_t i, rs_tensor *t, rs_error *e)
 {
     if (i >= o->n_tensors) return rs_fail(e, RS_E_INTERNAL, "no tensor %zu", i);
+    if (o->kept) {
+        *t = o->kept_tensor[i];
+        return RS_OK;
+    }
     rs_prologue p;
     rs_record r;
     uint64_t payload_off;
@@ -472,11 +500,22 @@ static rs_status read_stat(rs_outline *o, const rs_outline_stat *f, const rs_sta
     return st;
 }
 
+static rs_status kept_stat(const rs_outline *o, size_t i, rs_stat_head *head, uint8_t **payload, rs_error *e)
+{
+    const size_t len = (size_t)o->stat[i].payload_len;
+    *head = o->kept_head[i];
+    if (len == 0) return RS_OK;
+    if ((*payload = malloc(len)) == NULL) return rs_fail(e, RS_E_NOMEM, "%s: %zu bytes of statistics", o->stat[i].name, len);
+    memcpy(*payload, o->kept_payload[i], len);
+    return RS_OK;
+}
+
 rs_status rs_outline_stat_read(rs_outline *o, size_t i, rs_stat_head *head, uint8_t **payload, rs_error *e)
 {
     *payload = NULL;
     if (i >= o->n_stats) return rs_fail(e, RS_E_INTERNAL, "no statistics frame %zu", i);
     const rs_outline_stat *f = &o->stat[i];
+    if (o->kept) return kept_stat(o, i, head, payload, e);
     rs_prologue p;
     rs_record r;
     uint64_t payload_off;
@@ -498,4 +537,101 @@ rs_status rs_outline_stat_read(rs_outline *o, size_t i, rs_stat_head *head, uint
         *payload = NULL;
     }
     return s;
+}
+
+// ---- put together
+
+rs_status rs_outline_new(rs_outline **out, const char *name, rs_error *e)
+{
+    *out = NULL;
+    rs_outline *o = calloc(1, sizeof *o);
+    if (o != NULL) *o = (rs_outline){.copy = -1, .kept = true, .name = strdup(name), .arena = rs_arena_new()};
+    if (o != NULL && o->name != NULL && o->arena != NULL) {
+        *out = o;
+        return RS_OK;
+    }
+    rs_outline_close(o);
+    return rs_fail(e, RS_E_NOMEM, "outline");
+}
+
+// The end of the last part.
+static uint64_t end_of(const rs_part *parts, int n)
+{
+    uint64_t end = 0;
+    return n > 0 && rs_add_ok(parts[n - 1].off, parts[n - 1].len, &end) ? end : 0;
+}
+
+static rs_status enter_stat(rs_outline *o, rs_stat_head *s, const void *payload, uint64_t len, rs_error *e)
+{
+    s->payload_len = end_of(s->parts, s->n_parts);
+    if (s->payload_len != len) return rs_fail(e, RS_E_TENSOR, "sTAT %s: %" PRIu64 " bytes for parts of %" PRIu64, s->name, len, s->payload_len);
+    RS_TRY(rs_census_stat(o->census, s, (unsigned)o->n_prov, e));
+    uint8_t *own = malloc((size_t)len + 1);
+    bool ok = own != NULL && grow((void **)&o->kept_head, o->n_stats, &o->cap_heads, sizeof *o->kept_head) && grow((void **)&o->kept_payload, o->n_stats, &o->cap_payloads, sizeof *o->kept_payload);
+    rs_status st = ok ? add_stat(o, s, 0, 0, e) : rs_fail(e, RS_E_NOMEM, "sTAT %s", s->name);
+    if (st != RS_OK) {
+        free(own);
+        return st;
+    }
+    if (len > 0) memcpy(own, payload, (size_t)len);
+    o->kept_payload[o->n_stats - 1] = own;
+    o->kept_head[o->n_stats - 1] = *s;
+    o->kept_head[o->n_stats - 1].values = o->stat[o->n_stats - 1].values;
+    return RS_OK;
+}
+
+static rs_status enter_record(rs_outline *o, rs_frame_type type, rs_record *r, const void *payload, uint64_t len, rs_error *e)
+{
+    if (type == RS_FRAME_HEAD ? o->head != NULL : o->head == NULL || (type != RS_FRAME_PROV && o->n_prov == 0) || (type == RS_FRAME_PROV && o->n_tensors + o->n_stats + o->n_psum > 0))
+        return rs_fail(e, RS_E_FRAME, "frames in an order that no stream has");
+    switch (type) {
+    case RS_FRAME_HEAD:
+        o->own_head = r->head;
+        o->head = &o->own_head;
+        o->census = rs_census_new(o->head);
+        return o->census != NULL ? RS_OK : rs_fail(e, RS_E_NOMEM, "outline");
+    case RS_FRAME_PROV:
+        if (o->n_prov == RS_MAX_PROV || r->prov.step != o->n_prov) return rs_fail(e, RS_E_PROV, "link %zu is step %u", o->n_prov, r->prov.step);
+        o->own_prov[o->n_prov++] = r->prov;
+        o->prov = o->own_prov;
+        return RS_OK;
+    case RS_FRAME_TENS:
+        r->tensor.payload_len = end_of(r->tensor.parts, r->tensor.n_parts);
+        RS_TRY(rs_census_tensor(o->census, &r->tensor, e));
+        if (!grow((void **)&o->kept_tensor, o->n_tensors, &o->cap_kept, sizeof *o->kept_tensor)) return rs_fail(e, RS_E_NOMEM, "list of %zu tensors", o->n_tensors);
+        o->kept_tensor[o->n_tensors] = r->tensor;
+        return add_tensor(o, &r->tensor, 0, 0, e);
+    case RS_FRAME_STAT: return enter_stat(o, &r->stat.head, payload, len, e);
+    case RS_FRAME_PSUM:
+        if (o->n_psum == o->n_prov || r->psum.step != o->n_psum) return rs_fail(e, RS_E_PROV, "inputs of step %u come as number %zu", r->psum.step, o->n_psum);
+        o->psum[o->n_psum++] = r->psum;
+        return RS_OK;
+    default: return rs_fail(e, RS_E_FRAME, "a frame that an outline does not hold");
+    }
+}
+
+rs_status rs_outline_enter(rs_outline *o, rs_frame_type type, const rs_value *map, const void *payload, uint64_t len, rs_error *e)
+{
+    uint8_t *bytes = NULL;
+    size_t n;
+    rs_value *canonical;
+    rs_record r;
+    const rs_frames_how how = {.arena = o->arena};
+    RS_TRY(rs_meta_encode(map, &bytes, &n, e));
+    rs_status st = rs_meta_parse(o->arena, bytes, n, &canonical, e);
+    free(bytes);
+    if (st == RS_OK) st = rs_frames_get(type, &how, canonical, &r, e);
+    return st == RS_OK ? enter_record(o, type, &r, payload, len, e) : st;
+}
+
+rs_status rs_outline_seal(rs_outline *o, const uint8_t digest[16], uint64_t size, bool complete, const uint32_t count[RS_FRAME_UNKNOWN + 1], rs_error *e)
+{
+    if (o->n_prov == 0) return rs_fail(e, RS_E_FRAME, "no HEAD, or no PROV");
+    if (complete && o->n_psum != o->n_prov) return rs_fail(e, RS_E_PROV, "%zu PSUM, %zu PROV", o->n_psum, o->n_prov);
+    if (complete) RS_TRY(rs_census_complete(o->census, e));
+    memcpy(o->digest, digest, 16);
+    memcpy(o->count, count, sizeof o->count);
+    o->quick.tail.total_size = size;
+    o->complete = complete;
+    return RS_OK;
 }

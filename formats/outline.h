@@ -60,6 +60,8 @@ uint32_t rs_outline_count(const rs_outline *o, rs_frame_type type);
 bool rs_outline_complete(const rs_outline *o);
 const uint8_t *rs_outline_digest(const rs_outline *o);
 uint64_t rs_outline_size(const rs_outline *o);
+// True for one that was put together (below): no payload can be read but those that were given.
+bool rs_outline_kept(const rs_outline *o);
 // True for a regular file, which can be opened once more by its path.
 bool rs_outline_seekable(const rs_outline *o);
 
@@ -68,5 +70,13 @@ bool rs_outline_seekable(const rs_outline *o);
 RS_MUST_CHECK rs_status rs_outline_tensor_head(rs_outline *o, size_t i, rs_tensor *t, rs_error *e);
 RS_MUST_CHECK rs_status rs_outline_stat_read(rs_outline *o, size_t i, rs_stat_head *head, uint8_t **payload, rs_error *e);
 RS_MUST_CHECK rs_status rs_outline_read(rs_outline *o, uint64_t off, void *buf, size_t n, rs_error *e);
+
+// An outline that is put together from metadata which something kept, in the order of a stream: HEAD, PROV, then TENS and STAT, then PSUM; each map is judged as that of a frame is. Free with
+// rs_outline_close. E_NOMEM.
+RS_MUST_CHECK rs_status rs_outline_new(rs_outline **o, const char *name, rs_error *e);
+// Enters one frame by its map; payload [len] (copied) is that of STAT, NULL for the others. What a reader refuses in metadata is refused here with the same class; E_FRAME (order).
+RS_MUST_CHECK rs_status rs_outline_enter(rs_outline *o, rs_frame_type type, const rs_value *map, const void *payload, uint64_t len, rs_error *e);
+// Ends it: what the stream was that it was taken from, and how many frames of each type it had. E_TENSOR, E_PROV where something is missing of a complete one; E_FRAME without HEAD and PROV.
+RS_MUST_CHECK rs_status rs_outline_seal(rs_outline *o, const uint8_t digest[16], uint64_t size, bool complete, const uint32_t count[RS_FRAME_UNKNOWN + 1], rs_error *e);
 
 #endif
