@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // rs-top: shows a model, its statistics, rotations, errors and origin on a terminal, or prints them.
+#include <errno.h>
 #include <langinfo.h>
 #include <locale.h>
 #include <stdio.h>
@@ -8,6 +9,7 @@
 #include <unistd.h>
 
 #include "formats/io.h"
+#include "inspect/export.h"
 #include "inspect/screen.h"
 #include "inspect/terminal.h"
 #include "inspect/top.h"
@@ -34,33 +36,46 @@ static int batch_rows(const rs_top_cli *o, const rs_view *v)
 
 // ---- batch
 
-static rs_status render_text(const rs_top_cli *o, rs_view *v, bool colour, char **text, rs_error *e)
+// The view as text of the given size.
+static rs_status render_text(const rs_top_cli *o, rs_view *v, bool colour, rs_text_buffer *b, rs_error *e)
 {
     rs_cells c = {0};
-    if (o->plain) {
-        *text = rs_screen_plain(v);
-        return *text != NULL ? RS_OK : rs_fail(e, RS_E_NOMEM, "text");
+    char *text = NULL;
+    if (o->plain) text = rs_screen_plain(v);
+    else {
+        rs_view_resize(v, o->cols > 0 ? o->cols : BATCH_COLS, batch_rows(o, v));
+        RS_TRY(rs_cells_init(&c, v->cols, v->rows, v->ascii, e));
+        rs_screen_render(v, &c);
+        text = rs_screen_text(&c, colour, v->theme);
+        rs_cells_free(&c);
     }
-    rs_view_resize(v, o->cols > 0 ? o->cols : BATCH_COLS, batch_rows(o, v));
-    RS_TRY(rs_cells_init(&c, v->cols, v->rows, v->ascii, e));
-    rs_screen_render(v, &c);
-    *text = rs_screen_text(&c, colour, v->theme);
-    rs_cells_free(&c);
-    return *text != NULL ? RS_OK : rs_fail(e, RS_E_NOMEM, "text");
+    if (text != NULL) rs_text_buffer_add(b, text, strlen(text));
+    const bool good = text != NULL && !b->failed;
+    free(text);
+    return good ? RS_OK : rs_fail(e, RS_E_NOMEM, "text");
 }
 
-static rs_status write_text(const char *path, const char *text, rs_error *e)
+static rs_status write_text(const char *path, const rs_text_buffer *b, rs_error *e)
 {
     rs_out *out = NULL;
-    if (path == NULL) {
-        if (fputs(text, stdout) < 0 || fflush(stdout) != 0) return rs_fail(e, RS_E_WRITE, "standard output");
-        return RS_OK;
-    }
     rs_status s = rs_out_open(&out, path, NULL, 0, e);
-    if (s == RS_OK) s = rs_out_write(out, text, strlen(text), e);
+    if (s == RS_OK) s = rs_out_write(out, b->p, b->len, e);
     if (s == RS_OK) s = rs_out_commit(out, e);
     rs_out_close(out);
     return s;
+}
+
+static rs_status print_text(const rs_text_buffer *b, rs_error *e)
+{
+    return fwrite(b->p, 1, b->len, stdout) == b->len && fflush(stdout) == 0 ? RS_OK : rs_fail(e, RS_E_WRITE, "standard output: %s", strerror(errno));
+}
+
+static rs_status render(const rs_top_cli *o, rs_top *t, rs_top_format format, bool colour, rs_text_buffer *b, rs_error *e)
+{
+    rs_view *v = rs_top_view(t);
+    if (format == RS_TOP_TEXT) return render_text(o, v, colour, b, e);
+    rs_view_resize(v, o->cols > 0 ? o->cols : BATCH_COLS, batch_rows(o, v));
+    return rs_export_as(rs_top_format_name(format), &(rs_export){v, {rs_top_outline(t, 0), rs_top_outline(t, 1)}}, b, e);
 }
 
 static void on_share(void *context, double share)
@@ -78,26 +93,28 @@ static rs_status batch(const rs_top_cli *o, rs_top *t, bool colour, rs_error *e)
 {
     rs_view *v = rs_top_view(t);
     rs_progress progress;
-    char *text = NULL;
+    rs_text_buffer text = {0};
     const bool figures = o->screen == 0 || o->screen == RS_SCREEN_OVERVIEW || o->screen == RS_SCREEN_TENSOR;
     rs_progress_start(&progress, &o->cli, "figures of weights", "", 1);
-    rs_status s = rs_top_finish(t, figures, on_share, &progress, e);
+    rs_status s = rs_top_finish(t, figures, o->screen == RS_SCREEN_FILE, on_share, &progress, e);
     rs_progress_end(&progress);
     if (s == RS_OK) s = rs_top_cli_apply(o, v, e);
     if (s == RS_OK && o->has_check) return rs_thresholds_check(&o->check, v, on_offender, NULL, e);
     if (s == RS_OK) rs_top_need(t);
     if (s == RS_OK) s = rs_top_fault(t, e);
-    if (s == RS_OK) s = render_text(o, v, colour, &text, e);
-    if (s == RS_OK) s = write_text(o->cli.output, text, e);
-    free(text);
+    if (s == RS_OK) s = render(o, t, o->format, colour, &text, e);
+    if (s == RS_OK) s = o->cli.output != NULL ? write_text(o->cli.output, &text, e) : print_text(&text, e);
+    free(text.p);
     return s;
 }
 
 // ---- screen
 
-static void export_screen(const rs_top_cli *o, rs_view *v)
+static void export_screen(const rs_top_cli *o, rs_top *t)
 {
-    char path[64], *text = NULL;
+    char path[64];
+    rs_view *v = rs_top_view(t);
+    rs_text_buffer text = {0};
     rs_error e = {0};
     rs_top_format f;
     int n = 1;
@@ -111,9 +128,9 @@ static void export_screen(const rs_top_cli *o, rs_view *v)
     as.plain = false;
     as.cols = v->cols;
     as.rows = v->rows;
-    rs_status s = render_text(&as, v, false, &text, &e);
-    if (s == RS_OK) s = write_text(path, text, &e);
-    free(text);
+    rs_status s = render(&as, t, f, false, &text, &e);
+    if (s == RS_OK) s = write_text(path, &text, &e);
+    free(text.p);
     if (s == RS_OK) snprintf(v->message, sizeof v->message, "written: %s", path);
     else snprintf(v->message, sizeof v->message, "%s: %.150s", rs_status_name(s), e.text);
 }
@@ -148,7 +165,7 @@ static rs_status look(const rs_top_cli *o, rs_top *t, rs_error *e)
         switch (rs_view_key(v, key)) {
         case RS_DO_QUIT: return RS_OK;
         case RS_DO_RELOAD: rs_top_reload(t); break;
-        case RS_DO_EXPORT: export_screen(o, v); break;
+        case RS_DO_EXPORT: export_screen(o, t); break;
         case RS_DO_NOTHING: break;
         }
     }
@@ -164,34 +181,43 @@ static rs_status interactive(const rs_top_cli *o, rs_top *t, rs_error *e)
     return s == RS_OK && rs_top_fault(t, &fault) != RS_OK ? rs_fail(e, fault.status, "%s", fault.text) : s;
 }
 
+static rs_status open_top(rs_top **t, const rs_top_cli *o, bool screen, bool utf8, rs_error *e)
+{
+    RS_TRY(rs_top_open(t, &(rs_top_options){.file = {o->file[0], o->file[1]}, .saved = o->saved, .steps = {o->steps[0], o->steps[1]}, .threads = screen}, 80, 24, e));
+    rs_top_view(*t)->ascii = o->ascii || !utf8;
+    return RS_OK;
+}
+
+static rs_status run(rs_top_cli *o, rs_error *e)
+{
+    rs_top *t = NULL;
+    rs_error no_terminal = {0};
+    const char *term = getenv("TERM");
+    const bool utf8 = strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
+    if (term != NULL && strcmp(term, "dumb") == 0) o->plain = true;
+    bool screen = !o->batch && !o->plain && isatty(STDOUT_FILENO);
+    const bool colour = wants_colour(o, isatty(STDOUT_FILENO) && o->cli.output == NULL);
+    rs_status s = open_top(&t, o, screen, utf8, e);
+    if (s == RS_OK && screen && rs_terminal_open(&(rs_terminal_options){.path = "/dev/tty", .colour = colour, .mouse = !o->no_mouse}, &no_terminal) != RS_OK) {
+        if (!o->cli.quiet) fprintf(stderr, "rs-top: %s; printing instead\n", no_terminal.text);
+        screen = false; // the threads have read nothing that cannot be read on
+    }
+    if (s == RS_OK) s = screen ? interactive(o, t, e) : batch(o, t, colour, e);
+    rs_top_close(t);
+    return s;
+}
+
 int main(int argc, char **argv)
 {
     rs_top_cli o;
-    rs_error e = {0}, no_terminal = {0};
-    rs_top *t = NULL;
-    const char *file = NULL, *term = getenv("TERM");
+    rs_error e = {0};
     rs_cli_start();
     setlocale(LC_CTYPE, "");
-    const bool utf8 = strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
     rs_status s = rs_top_cli_parse(&o, argc, argv, &e);
     if (s == RS_OK) {
-        file = o.file[1] == NULL ? o.file[0] : NULL;
         rs_threads_set(o.cli.threads);
-        if (term != NULL && strcmp(term, "dumb") == 0) o.plain = true;
-        bool screen = !o.batch && !o.plain && isatty(STDOUT_FILENO);
-        const bool colour = wants_colour(&o, isatty(STDOUT_FILENO) && o.cli.output == NULL);
-        const rs_terminal_options terminal = {.path = "/dev/tty", .colour = colour, .mouse = !o.no_mouse};
-        s = rs_top_open(&t, &(rs_top_options){.file = {o.file[0], o.file[1]}, .steps = {o.steps[0], o.steps[1]}, .threads = screen}, 80, 24, &e);
-        if (s == RS_OK) rs_top_view(t)->ascii = o.ascii || !utf8;
-        if (s == RS_OK && screen && rs_terminal_open(&terminal, &no_terminal) != RS_OK) {
-            fprintf(stderr, "rs-top: %s; printing instead\n", no_terminal.text);
-            screen = false;
-            rs_top_close(t);
-            s = rs_top_open(&t, &(rs_top_options){.file = {o.file[0], o.file[1]}, .steps = {o.steps[0], o.steps[1]}}, 80, 24, &e);
-            if (s == RS_OK) rs_top_view(t)->ascii = o.ascii || !utf8;
-        }
-        if (s == RS_OK) s = screen ? interactive(&o, t, &e) : batch(&o, t, colour, &e);
-        rs_top_close(t);
+        s = run(&o, &e);
     }
+    const char *file = s == RS_NO ? NULL : o.saved != NULL ? o.saved : o.file[1] == NULL ? o.file[0] : NULL;
     return rs_cli_exit(&o.cli, s, file, &e);
 }

@@ -7,9 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "formats/bytes.h"
 #include "inspect/cells.h"
+#include "inspect/export.h"
 #include "inspect/top_worker.h"
 #include "inspect/view_load.h"
 
@@ -183,7 +185,7 @@ static rs_status gather(rs_top *t, rs_error *e)
 static bool lacks_weights(const rs_top *t, int doc)
 {
     const rs_outline *o = t->doc[doc];
-    if (o == NULL || !rs_outline_complete(o) || rs_outline_head(o)->kind != RS_KIND_WEIGHTS) return false;
+    if (o == NULL || rs_outline_kept(o) || !rs_outline_complete(o) || rs_outline_head(o)->kind != RS_KIND_WEIGHTS) return false;
     for (size_t i = 0; i < rs_outline_stats(o); i++)
         if (strcmp(rs_outline_stat_at(o, i)->of, "weight") == 0 || strcmp(rs_outline_stat_at(o, i)->of, "input") == 0) return false;
     return true;
@@ -197,20 +199,40 @@ static rs_status start_worker(rs_top *t, rs_error *e)
     return RS_OK;
 }
 
+// Where the files can be read once more, for the check; false: nowhere.
+static bool find_paths(const rs_top *t, const char *path[2])
+{
+    bool any = false;
+    for (int d = 0; d < 2; d++) {
+        path[d] = NULL;
+        if (t->doc[d] == NULL || !rs_outline_seekable(t->doc[d])) continue;
+        path[d] = strcmp(t->o.file[d], "-") == 0 ? "/proc/self/fd/0" : t->o.file[d];
+        any = true;
+    }
+    return any;
+}
+
 static rs_status start_threads(rs_top *t, rs_error *e)
 {
-    const char *path[2] = {NULL, NULL};
-    bool any = false;
+    const char *path[2];
+    const bool any = find_paths(t, path);
     for (int d = 0; d < 2; d++)
-        if (t->doc[d] != NULL && rs_outline_seekable(t->doc[d])) {
-            path[d] = strcmp(t->o.file[d], "-") == 0 ? "/proc/self/fd/0" : t->o.file[d];
-            any = true;
-        }
-    for (int d = 0; d < 2; d++)
-        if (t->doc[d] != NULL && !rs_outline_seekable(t->doc[d])) RS_TRY(feed_start(&t->feed, t->doc[d], e));
+        if (t->doc[d] != NULL && !rs_outline_seekable(t->doc[d]) && !rs_outline_kept(t->doc[d])) RS_TRY(feed_start(&t->feed, t->doc[d], e));
     if (any) RS_TRY(rs_top_check_start(&t->check, path, e));
     if (!t->feed.on) RS_TRY(start_worker(t, e));
     return RS_OK;
+}
+
+static rs_status open_all(const rs_top_options *o, rs_outline *doc[2], rs_error *e)
+{
+    int n;
+    rs_status s = RS_OK;
+    if (o->saved != NULL) return rs_export_open(o->saved, doc, &n, e);
+    for (int d = 0; d < 2 && s == RS_OK && o->file[d] != NULL; d++) {
+        s = rs_outline_open(&doc[d], o->file[d], e);
+        if (s != RS_OK && o->file[1] != NULL) s = rs_error_prefix(e, s, "%s", o->file[d]);
+    }
+    return s;
 }
 
 rs_status rs_top_open(rs_top **out, const rs_top_options *o, int cols, int rows, rs_error *e)
@@ -219,11 +241,7 @@ rs_status rs_top_open(rs_top **out, const rs_top_options *o, int cols, int rows,
     if (t == NULL) return rs_fail(e, RS_E_NOMEM, "session");
     t->o = *o;
     t->spectrum_of = -1;
-    rs_status s = RS_OK;
-    for (int d = 0; d < 2 && s == RS_OK && o->file[d] != NULL; d++) {
-        s = rs_outline_open(&t->doc[d], o->file[d], e);
-        if (s != RS_OK && o->file[1] != NULL) s = rs_error_prefix(e, s, "%s", o->file[d]);
-    }
+    rs_status s = open_all(o, t->doc, e);
     if (s == RS_OK) s = rs_view_model_init(&t->model, t->doc[0], t->doc[1], o->steps, e);
     if (s == RS_OK) s = rs_view_init(&t->view, &t->model, cols, rows, e);
     if (s == RS_OK) say_digest(t);
@@ -385,42 +403,63 @@ bool rs_top_poll(rs_top *t, bool *busy)
     return any;
 }
 
-rs_status rs_top_finish(rs_top *t, bool figures, void (*progress)(void *context, double share), void *context, rs_error *e)
+static void wait_a_little(void)
+{
+    const struct timespec t = {.tv_nsec = 1000000};
+    nanosleep(&t, NULL);
+}
+
+static rs_status compute_weights(rs_top *t, int d, void (*progress)(void *context, double share), void *context, rs_error *e)
 {
     rs_stat_work *work = NULL;
+    const size_t n = rs_outline_tensors(t->doc[d]);
+    rs_status s = rs_stat_work_new(&work, e);
+    for (size_t i = 0; i < n && s == RS_OK; i++) {
+        rs_top_result r = {.doc = d};
+        s = rs_top_weights(t->doc[d], i, work, &r, e);
+        if (s == RS_OK) s = take_weights(t, &r, e);
+        rs_view_channels_free(&r.channels);
+        if (progress != NULL) progress(context, (double)(i + 1) / (double)n);
+    }
+    rs_stat_work_free(work);
+    return s;
+}
+
+static rs_status verify_now(rs_top *t, rs_error *e)
+{
+    const char *path[2];
+    if (!find_paths(t, path)) return RS_OK;
+    if (t->check == NULL) RS_TRY(rs_top_check_start(&t->check, path, e));
+    for (rs_top_check_look(t->check, &t->view.check); !t->view.check.done; rs_top_check_look(t->check, &t->view.check)) wait_a_little();
+    return RS_OK;
+}
+
+rs_status rs_top_finish(rs_top *t, bool figures, bool verify, void (*progress)(void *context, double share), void *context, rs_error *e)
+{
     bool stepped = false;
+    if (t->o.threads) { // they have begun; what they do is done when they rest
+        for (bool busy = true; busy && t->fault.status == RS_OK; wait_a_little()) (void)rs_top_poll(t, &busy);
+        return rs_top_fault(t, e);
+    }
     for (int d = 0; d < 2 && t->doc[d] != NULL; d++)
         for (bool more = !rs_outline_complete(t->doc[d]); more; stepped = true) RS_TRY(rs_outline_step(t->doc[d], &more, e));
     if (stepped) RS_TRY(gather(t, e));
-    rs_status s = RS_OK;
-    for (int d = 0; d < 2 && figures; d++) {
-        if (!lacks_weights(t, d)) continue;
-        if (work == NULL) RS_TRY(rs_stat_work_new(&work, e));
-        const size_t n = rs_outline_tensors(t->doc[d]);
-        for (size_t i = 0; i < n && s == RS_OK; i++) {
-            rs_top_result r = {.doc = d};
-            s = rs_top_weights(t->doc[d], i, work, &r, e);
-            if (s == RS_OK) s = take_weights(t, &r, e);
-            rs_view_channels_free(&r.channels);
-            if (progress != NULL) progress(context, (double)(i + 1) / (double)n);
-        }
-    }
-    rs_stat_work_free(work);
-    if (s == RS_OK && t->n_computed > 0) s = rs_view_refresh(&t->view, &t->model, e);
-    return s;
+    for (int d = 0; d < 2 && figures; d++)
+        if (lacks_weights(t, d)) RS_TRY(compute_weights(t, d, progress, context, e));
+    if (t->n_computed > 0) RS_TRY(rs_view_refresh(&t->view, &t->model, e));
+    return verify ? verify_now(t, e) : RS_OK;
 }
 
 void rs_top_reload(rs_top *t)
 {
     rs_outline *doc[2] = {NULL, NULL};
     rs_error e = {0};
-    rs_status s = RS_OK;
     for (int d = 0; d < 2 && t->doc[d] != NULL; d++)
-        if (!rs_outline_seekable(t->doc[d])) {
+        if (!rs_outline_seekable(t->doc[d]) && !rs_outline_kept(t->doc[d])) {
             snprintf(t->view.message, sizeof t->view.message, "a stream cannot be read again");
             return;
         }
-    for (int d = 0; d < 2 && s == RS_OK && t->o.file[d] != NULL; d++) s = rs_outline_open(&doc[d], t->o.file[d], &e);
+    rs_status s = open_all(&t->o, doc, &e);
     if (s == RS_OK) {
         stop_threads(t);
         rs_outline *old[2] = {t->doc[0], t->doc[1]};

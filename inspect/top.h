@@ -9,6 +9,7 @@ typedef struct rs_top rs_top;
 
 typedef struct rs_top_options {
     const char *file[2];   // file[1] NULL: one; "-": standard input
+    const char *saved;     // in their place: an export that is opened again
     int64_t steps[2];      // before, after; -1: lowest, highest
     bool threads;          // compute, check and read pipes beside the caller (screens); otherwise rs_top_finish does it
 } rs_top_options;
@@ -18,8 +19,8 @@ RS_MUST_CHECK rs_status rs_top_open(rs_top **t, const rs_top_options *o, int col
 void rs_top_close(rs_top *t);
 rs_view *rs_top_view(rs_top *t);
 rs_outline *rs_top_outline(rs_top *t, int doc);
-// Without threads: reads a pipe to its end; with figures: computes those of the weights where the file has none (progress, NULL allowed, hears the share). Any class of error.
-RS_MUST_CHECK rs_status rs_top_finish(rs_top *t, bool figures, void (*progress)(void *context, double share), void *context, rs_error *e);
+// For batch: reads a pipe to its end; with figures computes those of the weights where the file has none (progress, NULL allowed, hears the share), with verify checks every byte. Any class of error.
+RS_MUST_CHECK rs_status rs_top_finish(rs_top *t, bool figures, bool verify, void (*progress)(void *context, double share), void *context, rs_error *e);
 // Reads what the screen of the view needs: parts of the current row, the spectrum of the junction. What cannot be read is said in the view, not returned.
 void rs_top_need(rs_top *t);
 // Takes what the threads brought; true if the picture may have changed. *busy: more will come.

@@ -10,6 +10,7 @@
 
 static const char usage_text[] =
     "usage: rs-top [options] FILE.rsq [AFTER.rsq]\n"
+    "       rs-top [options] -f SAVED.json\n"
     "Shows where the outliers of a model are before and after its stages, what rotations and rounding did, and where the file came from. FILE may be - (standard input).\n"
     "With two files the first is before, the second after; in one file before is its lowest step with statistics and after the highest. Inside, ? lists the keys.\n"
     "\n"
@@ -23,6 +24,7 @@ static const char usage_text[] =
     "\n"
     "      --batch          print instead; so does an output that is no terminal\n"
     "      --format F       text (default), csv, json, svg, html\n"
+    "  -f, --from SAVED.json   open an export of --format json again\n"
     "      --size WxH       columns and rows of text and svg (default 100 wide and as high as it takes)\n"
     "      --check LIST     thresholds such as 'max_rms<20,sqnr4>18': exit 1 if a tensor that is shown does not meet them, and name it\n"
     "  -o, --output FILE    where --batch prints (default: standard output)\n"
@@ -37,19 +39,26 @@ static const char usage_text[] =
     "\n"
     "Exit status: 0 good; 1 --check found an offender; 2 usage; 10-24 the class of the fault; 30-32 the system refused.\n";
 
-enum { OPT_SCREEN = 1, OPT_MEASURE, OPT_TENSOR, OPT_SORT, OPT_STEP, OPT_RANK, OPT_JUNCTION, OPT_BATCH, OPT_FORMAT, OPT_SIZE, OPT_CHECK, OPT_COLOR, OPT_ASCII, OPT_PLAIN, OPT_NO_MOUSE };
+enum { OPT_SCREEN = 1, OPT_MEASURE, OPT_TENSOR, OPT_SORT, OPT_STEP, OPT_RANK, OPT_JUNCTION, OPT_BATCH, OPT_FORMAT, OPT_SIZE, OPT_CHECK, OPT_COLOR, OPT_ASCII, OPT_PLAIN, OPT_NO_MOUSE, OPT_FROM };
 
 static const rs_option option_list[] = {
     {"screen", 0, true, OPT_SCREEN},     {"measure", 0, true, OPT_MEASURE}, {"tensor", 0, true, OPT_TENSOR}, {"sort", 0, true, OPT_SORT},   {"step", 0, true, OPT_STEP},
     {"rank", 0, true, OPT_RANK},         {"junction", 0, true, OPT_JUNCTION}, {"batch", 0, false, OPT_BATCH}, {"format", 0, true, OPT_FORMAT}, {"size", 0, true, OPT_SIZE},
     {"check", 0, true, OPT_CHECK},       {"color", 0, true, OPT_COLOR},     {"ascii", 0, false, OPT_ASCII},  {"plain", 0, false, OPT_PLAIN}, {"no-mouse", 'M', false, OPT_NO_MOUSE},
+    {"from", 'f', true, OPT_FROM},
 };
+
+static const char *const formats[RS_TOP_FORMATS] = {"text", "csv", "json", "svg", "html"};
+
+const char *rs_top_format_name(rs_top_format f)
+{
+    return (unsigned)f < RS_TOP_FORMATS ? formats[f] : NULL;
+}
 
 bool rs_top_format_find(const char *name, rs_top_format *f)
 {
-    static const char *const names[RS_TOP_FORMATS] = {"text", "csv", "json", "svg", "html"};
     for (int i = 0; i < RS_TOP_FORMATS; i++)
-        if (strcmp(names[i], name) == 0) {
+        if (strcmp(formats[i], name) == 0) {
             *f = (rs_top_format)i;
             return true;
         }
@@ -100,6 +109,7 @@ static rs_status parse(void *context, int id, const char *value, rs_error *e)
     case OPT_ASCII: c->ascii = true; return RS_OK;
     case OPT_PLAIN: c->plain = true; return RS_OK;
     case OPT_NO_MOUSE: c->no_mouse = true; return RS_OK;
+    case OPT_FROM: c->saved = value; return RS_OK;
     default:
         if (c->file[1] != NULL) return rs_fail(e, RS_USAGE, "more than two files: %s, %s and %s", c->file[0], c->file[1], value);
         c->file[c->file[0] != NULL] = value;
@@ -111,7 +121,8 @@ rs_status rs_top_cli_parse(rs_top_cli *c, int argc, char **argv, rs_error *e)
 {
     *c = (rs_top_cli){.rank = -1, .junction = -1, .steps = {-1, -1}};
     RS_TRY(rs_cli_parse(&c->cli, "rs-top", usage_text, option_list, sizeof option_list / sizeof *option_list, argc, argv, parse, c, e));
-    if (c->file[0] == NULL) return rs_fail(e, RS_USAGE, "no file; - is standard input, --help lists the options");
+    if (c->saved != NULL && c->file[0] != NULL) return rs_fail(e, RS_USAGE, "-f takes the place of files, and there is %s", c->file[0]);
+    if (c->saved == NULL && c->file[0] == NULL) return rs_fail(e, RS_USAGE, "no file; - is standard input, --help lists the options");
     if (c->file[1] != NULL && c->steps[0] >= 0) return rs_fail(e, RS_USAGE, "--step is for one file; of two files the last step of each is shown");
     if (c->steps[0] >= 0 && c->steps[0] == c->steps[1]) return rs_fail(e, RS_USAGE, "--step: before and after are the same");
     if (c->has_check || c->has_format || c->cli.output != NULL) c->batch = true;

@@ -12,6 +12,7 @@ typedef enum rs_top_format { RS_TOP_TEXT, RS_TOP_CSV, RS_TOP_JSON, RS_TOP_SVG, R
 typedef struct rs_top_cli {
     rs_cli cli;
     const char *file[2];
+    const char *saved;         // an export that is opened again, in place of files
     bool batch, ascii, plain, no_mouse;
     int64_t screen;            // 0: not given
     const char *tensor;        // pattern
@@ -31,7 +32,8 @@ typedef struct rs_top_cli {
 RS_MUST_CHECK rs_status rs_top_cli_parse(rs_top_cli *c, int argc, char **argv, rs_error *e);
 // Sets what the options say about the view. RS_USAGE: no such measure, junction or tensor in the file.
 RS_MUST_CHECK rs_status rs_top_cli_apply(const rs_top_cli *c, rs_view *v, rs_error *e);
-// Format by name; false for an unknown one.
+// Format by name, false for an unknown one; and back.
 bool rs_top_format_find(const char *name, rs_top_format *f);
+const char *rs_top_format_name(rs_top_format f);
 
 #endif
