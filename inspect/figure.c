@@ -54,7 +54,7 @@ static void tick_y(rs_text_buffer *b, const struct axis *y, double value, const 
     label(b, LEFT - 5, p + 4, "dim end", text);
 }
 
-// Ticks of a logarithmic axis at 1, 10, 100 ..., and at both ends; of a linear one at five places.
+// Ticks of a logarithmic axis at 1, 10, 100 ...; of a linear one at five places.
 static void ticks_y(rs_text_buffer *b, const struct axis *y)
 {
     char text[16];
@@ -62,10 +62,14 @@ static void ticks_y(rs_text_buffer *b, const struct axis *y)
         const double x = y->lo + (y->hi - y->lo) * i / 4;
         tick_y(b, y, x, rs_screen_double(x, text));
     }
-    for (double x = pow(10, ceil(log10(y->lo) - 1e-9)); y->log && x <= y->hi * 1.0001; x *= 10) {
-        snprintf(text, sizeof text, "%g", x);
-        tick_y(b, y, x, text);
-    }
+    const bool wide = y->log && y->hi / y->lo > 200; // else at 2 and 5 as well
+    for (double ten = y->log ? pow(10, floor(log10(y->lo) + 1e-9)) : INFINITY; ten <= y->hi * 1.0001; ten *= 10)
+        for (int i = 0; i < (wide ? 1 : 3); i++) {
+            const double x = ten * (i == 0 ? 1 : i == 1 ? 2 : 5);
+            if (x < y->lo * 0.9999 || x > y->hi * 1.0001) continue;
+            snprintf(text, sizeof text, "%g", x);
+            tick_y(b, y, x, text);
+        }
 }
 
 static void legend(rs_text_buffer *b, const bool on[2])
@@ -242,14 +246,14 @@ static void histogram_panel(const rs_view *v, rs_text_buffer *b)
             most = fmax(most, (double)v->channels[side]->hist[i]);
             on[side] = true;
         }
-    const struct axis y = {.lo = 1, .hi = pow(10, ceil(log10(most))), .from = BOTTOM, .to = TOP, .log = true};
+    const struct axis y = {.lo = 0.5, .hi = pow(10, ceil(log10(most))), .from = BOTTOM, .to = TOP, .log = true};
     ticks_y(b, &y);
     for (int side = 0; side < 2; side++) {
         if (!on[side]) continue;
         bool first = true;
         line_begin(b, sides[side]);
         for (int i = 0; i < 64; i++) {
-            const double h = v->channels[side]->hist[i] > 0 ? at(&y, (double)v->channels[side]->hist[i] * 1.0) : BOTTOM;
+            const double h = v->channels[side]->hist[i] > 0 ? at(&y, (double)v->channels[side]->hist[i]) : BOTTOM;
             line_to(b, &first, LEFT + width * i, h);
             line_to(b, &first, LEFT + width * (i + 1), h);
         }
