@@ -4,6 +4,7 @@
 # make check      installs what is missing, builds, runs every test; make check-san: the same under ASan and UBSan
 # make bench      measures; MODEL=, TEXT= name a model and a text
 # make paper      the paper's table on MODEL= with rotations learned on CALIB= and perplexity on TEXT=; samples/paper.sh lists what else can be set
+# make outliers   where the outliers of MODEL= are, before and after rotating it: learned on CALIB=, activations on TEXT=; samples/outliers.sh lists what else can be set
 # make study      what learning depends on: seeds, rates, recipes, data (hours); tests/study.sh lists its parts
 # make install    DESTDIR=, PREFIX=/usr/local
 # Variables: CC=clang  SAN=1 (address and undefined sanitizers)  CUDA=0 or NVCC= (leave CUDA out)  CURSES=0 (leave the screens of rs-top out)  V=1 (show commands)  RS_SHARED= (extra test data)
@@ -56,7 +57,7 @@ BENCHES := $(BENCH_SRC:tests/%.c=$(B)/tests/%)
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o) $(CUDA_SRC:%.cu=$(B)/%.cu.o)
 COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 
-.PHONY: all oracle-venv deps demo check check-san check-long bench paper study install clean help tests FORCE
+.PHONY: all oracle-venv deps demo check check-san check-long bench paper outliers study install clean help tests FORCE
 .SECONDARY:
 all: $(TOOLS) $(if $(PLAIN),build/bin)
 
@@ -121,6 +122,9 @@ paper: deps
 	@$(MAKE) $(JOBS) all
 	@B=$(abspath $(B)) MODEL='$(MODEL)' CALIB='$(CALIB)' TEXT='$(TEXT)' bash samples/paper.sh
 
+outliers: all
+	@B=$(abspath $(B)) MODEL='$(MODEL)' CALIB='$(CALIB)' TEXT='$(TEXT)' bash samples/outliers.sh
+
 study: all
 	@B=$(abspath $(B)) MODEL='$(MODEL)' CALIB='$(CALIB)' TEXT='$(TEXT)' bash tests/study.sh
 
@@ -140,7 +144,7 @@ clean:
 	rm -rf build
 
 help:
-	@sed -n '2,10s/^# //p' Makefile
+	@sed -n '2,11s/^# //p' Makefile
 
 FORCE:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // rs-stat: measures the weights of a stream and, on a text, its activations, and writes the stream with the statistics in it.
 #include <cblas.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -104,12 +105,12 @@ static rs_status start_progress(struct run *r, rs_error *e)
 // The statistics as text, to where they belong.
 static rs_status print(struct run *r, rs_error *e)
 {
-    rs_in *const inputs[] = {r->s.in, r->model != NULL ? rs_mapped_in(r->model) : NULL};
+    rs_in *const inputs[] = {r->model != NULL ? rs_mapped_in(r->model) : NULL, r->s.in}; // a mapped one has its name there
     const rs_text_buffer *b = &r->buffer;
     rs_out *out = NULL;
     rs_stat_text_end(&r->text);
     if (b->failed) return rs_fail(e, RS_E_NOMEM, "statistics as text");
-    if (r->o->cli.output == NULL || strcmp(r->o->cli.output, "-") == 0) return fwrite(b->p, 1, b->len, stdout) == b->len ? RS_OK : rs_fail(e, RS_E_WRITE, "standard output");
+    if (r->o->cli.output == NULL || strcmp(r->o->cli.output, "-") == 0) return fwrite(b->p, 1, b->len, stdout) == b->len ? RS_OK : rs_fail(e, RS_E_WRITE, "%s", strerror(errno));
     RS_TRY(rs_out_open(&out, r->o->cli.output, inputs, 2, e));
     rs_status st = rs_out_write(out, b->p, b->len, e);
     if (st == RS_OK) st = rs_out_commit(out, e);

@@ -105,7 +105,7 @@ static void export_screen(const rs_top_cli *o, rs_view *v)
         snprintf(v->message, sizeof v->message, "%.40s is none of text csv json svg html", v->typed);
         return;
     }
-    do snprintf(path, sizeof path, "rs-top-%d.%s", n, f == RS_TOP_TEXT ? "txt" : v->typed);
+    do snprintf(path, sizeof path, "rs-top-%d.%.5s", n, f == RS_TOP_TEXT ? "txt" : v->typed);
     while (access(path, F_OK) == 0 && n++ < 1000);
     rs_top_cli as = *o;
     as.plain = false;

@@ -15,7 +15,11 @@ const char *rs_screen_double(double x, char out[16])
     const double a = fabs(x);
     if (isnan(x)) return "nan";
     if (isinf(x)) return x > 0 ? "inf" : "-inf";
-    if (a >= 99999.5) snprintf(out, 16, "%.1e", x);
+    if (a >= 99999.5) { // "3.2e5", shorter than printf's
+        int ten = (int)floor(log10(a));
+        if (a / pow(10, ten) >= 9.95) ten++;
+        snprintf(out, 16, "%.1fe%d", x / pow(10, ten), ten);
+    }
     else if (a >= 99.95) snprintf(out, 16, "%.0f", x);
     else if (a >= 0.095 || a == 0) snprintf(out, 16, "%.1f", a == 0 ? 0.0 : x);
     else snprintf(out, 16, a >= 0.00095 ? "%.4f" : "%.0e", x);
@@ -167,7 +171,7 @@ static void title(const rs_view *v, rs_cells *c)
         return;
     }
     const int state_len = (int)strlen(state);
-    if (x + 2 + state_len > room - 1) return;
+    if (x + 3 + state_len > room - 1) return;
     int chain_room = room - 1 - x - 3 - state_len - 3;
     if (chain_room >= (int)strlen(chain) && chain[0] != 0) x += 3 + rs_cells_put(c, 0, x + 3, chain_room, RS_INK_LABEL, 0, chain);
     rs_cells_put(c, 0, x + 3, room - x - 4, rs_outline_complete(o) ? RS_INK_DIM : RS_INK_TAG, 0, state);

@@ -48,8 +48,8 @@ static void header(const rs_view *v, rs_cells *c, const struct layout *l)
     rs_cells_put(c, 2, l->bar + 1, l->bar_len - 1, RS_INK_LABEL, v->sort == RS_SORT_SQNR ? on : 0, l->bar_len > 19 ? budget : "SQNR");
     rs_cells_right(c, 2, l->number, 7, RS_INK_LABEL, 0, "dB");
     if (l->clip > 0) rs_cells_right(c, 2, l->clip, 8, RS_INK_LABEL, v->sort == RS_SORT_CLIP ? on : 0, "%s", "clip %");
-    if (l->scales > 0) rs_cells_right(c, 2, l->scales, 10, RS_INK_LABEL, 0, "max/min s");
-    if (l->worst > 0) rs_cells_put(c, 2, l->worst + 2, 18, RS_INK_LABEL, 0, "worst cell");
+    if (l->scales > 0) rs_cells_right(c, 2, l->scales, 10, RS_INK_LABEL, 0, "scales");
+    if (l->worst > 0) rs_cells_put(c, 2, l->worst + 2, 18, RS_INK_LABEL, 0, "worst cell (dB)");
     rs_cells_put(c, 2, c->cols - 8, 8, RS_INK_LABEL, 0, "mark");
 }
 
@@ -62,7 +62,7 @@ static void worst_text(const rs_view *v, const rs_view_row *r, int side, char *o
     if (!rs_figures_get(&r->fig[side], RS_FIG_WORST_GROUP, &at) || !(at >= 0 && at < 1e15)) return;
     const rs_outline_stat *s = rs_outline_stat_at(v->model->doc[v->model->side[RS_OF_ERROR][side].doc], (size_t)r->frame[side]);
     const uint64_t each = s != NULL ? rs_map_uint(s->values, "rows_each", 1) : 1, groups = r->group > 0 && r->width >= r->group ? r->width / r->group : 1, cell = (uint64_t)at;
-    snprintf(out, cap, "r %" PRIu64 " g %" PRIu64 " (%s dB)", cell / groups * each, cell % groups, rs_screen_number(&r->fig[side], RS_FIG_WORST_SQNR, db));
+    snprintf(out, cap, "r %" PRIu64 " g %" PRIu64 " (%s)", cell / groups * each, cell % groups, rs_screen_number(&r->fig[side], RS_FIG_WORST_SQNR, db));
 }
 
 static void put_row(const rs_view *v, rs_cells *c, const struct layout *l, int row, size_t i)

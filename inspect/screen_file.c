@@ -34,10 +34,10 @@ static void put_step(const rs_view *v, rs_cells *c, int row, size_t step)
     const rs_input_sum *in = rs_outline_inputs(file(v), (unsigned)step, &inputs);
     char text[512], arguments[400], all[700];
     size_t at = 0;
-    const int wide = c->cols >= 100 ? 34 : 22, args = 32, room = c->cols - args - wide - 7;
+    const int wide = c->cols >= 100 ? 34 : 22, args = 28, room = c->cols - args - wide - 7;
     rs_cells_right(c, row, 1, 4, RS_INK_TEXT, 0, "%zu", step);
     rs_cells_put(c, row, 6, 12, RS_INK_TEXT, RS_ATTR_BOLD, rs_cells_escape(text, sizeof text, p->tool, strlen(p->tool), c->ascii));
-    rs_cells_put(c, row, 19, 12, RS_INK_DIM, 0, rs_cells_escape(text, sizeof text, p->ver, strlen(p->ver), c->ascii));
+    rs_cells_put(c, row, 19, 8, RS_INK_DIM, 0, rs_cells_escape(text, sizeof text, p->ver, strlen(p->ver), c->ascii));
     arguments[0] = 0;
     for (size_t i = 1; i < p->argc; i++) at = append(arguments, sizeof arguments, at, "%s%s", i > 1 ? " " : "", p->argv[i]);
     rs_cells_put(c, row, args, room, RS_INK_TEXT, 0, rs_cells_escape(text, sizeof text, arguments, strlen(arguments), c->ascii));
@@ -169,7 +169,7 @@ void rs_screen_file(const rs_view *v, rs_cells *c)
     const int plan_rows = wrapped(NULL, c->cols, 0, "", RS_INK_TEXT, plan), fixed = plan_rows + wrapped(NULL, c->cols, 0, "", RS_INK_TEXT, frames) + 3;
     const size_t room = (size_t)(c->rows - 3 - fixed), lines = steps + h->plan.n_except, from = lines <= room ? 0 : v->scroll < lines - room ? v->scroll : lines - room;
     const int wide = c->cols >= 100 ? 34 : 22;
-    rs_cells_put(c, 1, 1, 40, RS_INK_LABEL, 0, "step tool         version      arguments");
+    rs_cells_put(c, 1, 1, 40, RS_INK_LABEL, 0, "step tool         version  arguments");
     rs_cells_put(c, 1, c->cols - 6 - wide, wide, RS_INK_LABEL, 0, "inputs (xxh128)");
     rs_cells_put(c, 1, c->cols - 5, 5, RS_INK_LABEL, 0, "chain");
     for (size_t i = 0; i < room && from + i < lines; i++) {

@@ -12,7 +12,7 @@ void rs_screen_error(const rs_view *v, rs_cells *c);
 void rs_screen_file(const rs_view *v, rs_cells *c);
 void rs_screen_help(const rs_view *v, rs_cells *c);
 
-// A figure in at most 7 characters: "-" unknown, "nan", "61.2", "1.2e+05".
+// A figure in at most 7 characters: "-" unknown, "nan", "61.2", "1.2e5".
 const char *rs_screen_number(const rs_figures *f, rs_figure which, char out[16]);
 const char *rs_screen_double(double x, char out[16]);
 // True if side 0 or 1 of the measure is there and asked for.

@@ -58,8 +58,9 @@ static void header(const rs_view *v, rs_cells *c, const struct layout *l)
     for (int side = 0; side < 2; side++)
         if (l->bar[side] > 0) rs_cells_put(c, 2, l->bar[side], l->bar_len + 8, RS_INK_LABEL, v->sort == RS_SORT_MAX_RMS ? on : 0, !v->model->side[v->of][1].on ? "max/RMS" : side == 1 && l->bar[0] == 0 ? "max/RMS after" : labels[side]);
     rs_cells_put(c, 2, l->mark, 2, RS_INK_LABEL, v->sort == RS_SORT_CHANGE ? on : 0, v->sort == RS_SORT_CHANGE ? "x" : "");
-    if (l->kurt > 0) rs_cells_put(c, 2, l->kurt + 2, 10, RS_INK_LABEL, v->sort == RS_SORT_KURT ? on : 0, "kurt b>a");
-    if (l->sqnr > 0) rs_cells_put(c, 2, l->sqnr + 1, 10, RS_INK_LABEL, v->sort == RS_SORT_SQNR4 ? on : 0, "SQNR4 b>a");
+    const bool both = rs_screen_side(v, 0) && rs_screen_side(v, 1);
+    if (l->kurt > 0) rs_cells_put(c, 2, l->kurt + 2, 10, RS_INK_LABEL, v->sort == RS_SORT_KURT ? on : 0, both ? "kurt b>a" : "kurt");
+    if (l->sqnr > 0) rs_cells_put(c, 2, l->sqnr + 1, 10, RS_INK_LABEL, v->sort == RS_SORT_SQNR4 ? on : 0, both ? "SQNR4 b>a" : "SQNR4");
     rs_cells_put(c, 2, c->cols - 7, 7, RS_INK_LABEL, 0, "mark");
 }
 
@@ -87,7 +88,7 @@ static void put_row(const rs_view *v, rs_cells *c, const struct layout *l, int r
 
 static void headline(const rs_view *v, rs_cells *c)
 {
-    char name[96], tokens[16];
+    char name[96], tokens[16], measured[96];
     double n = 0, x;
     int at = 1;
     static const char *const labels[2] = {"before: ", "after: "};
@@ -101,7 +102,9 @@ static void headline(const rs_view *v, rs_cells *c)
         if (rs_figures_get(&rs_view_row_at(v, i)->fig[rs_view_last_side(v->model, v->of)], RS_FIG_TOKENS, &x)) n = x;
     static const char *const what[RS_OF_COUNT] = {"input activations", "weights", "rounding errors", "keys and values", "residual stream"};
     snprintf(tokens, sizeof tokens, "%.0f", n < 1e12 ? n : 0);
-    rs_cells_printf(c, 1, at, c->cols - at, RS_INK_DIM, 0, n > 0 ? "measured: %s, %s tokens" : "measured: %s", what[v->of], tokens);
+    snprintf(measured, sizeof measured, n > 0 ? "measured: %s, %s tokens" : "measured: %s", what[v->of], tokens);
+    if (at + (int)strlen(measured) <= c->cols) rs_cells_put(c, 1, at, c->cols - at, RS_INK_DIM, 0, measured);
+    else rs_cells_put(c, 1, at, c->cols - at, RS_INK_DIM, 0, rs_measure_name(v->of));
 }
 
 // ---- foot

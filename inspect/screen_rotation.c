@@ -43,11 +43,6 @@ static void edges(rs_cells *c, int row, int col, int cols, int height, const cha
     }
 }
 
-static void notes(rs_cells *c, int row, int col, rs_ink ink, const char *text)
-{
-    rs_cells_put(c, row, col, c->cols - col, ink, 0, text);
-}
-
 static void put_energy(const rs_view_spectrum *s, rs_cells *c, int row, int col, int cols, int height, uint64_t n)
 {
     double share[RS_CELLS_MAX], sum = 0, kept = 0;
@@ -65,50 +60,75 @@ static void slider(const rs_view *v, rs_cells *c, int row, int col, int cols, ui
 {
     const double at = v->rank < 1 || n < 2 ? 0 : log((double)v->rank) / log((double)n);
     const int mark = (int)(at * (cols - 1) + 0.5);
-    rs_cells_printf(c, row, 1, 12, RS_INK_TEXT, RS_ATTR_BOLD, "r = %llu", (unsigned long long)v->rank);
+    rs_cells_printf(c, row, 1, col - 2, RS_INK_TEXT, RS_ATTR_BOLD, "r = %" PRIu64, v->rank);
     for (int i = 0; i < cols; i++) rs_cells_char(c, row, col + i, i == mark ? RS_INK_CURSOR : RS_INK_DIM, i == mark ? RS_ATTR_BOLD : 0, i == mark ? 0x2502 : 0x2500);
-    notes(c, row, col + cols + 2, RS_INK_DIM, "[ ] by 2  { } by 16  = type");
+}
+
+// The end of an axis for values whose largest is x: the most there can be, or less where that would show nothing.
+static double axis_end(double x, double most)
+{
+    if (x <= 1e-4 * most) return most; // T is the identity, to rounding
+    double end = most;
+    while (x <= end / 2) end /= 2;
+    return end;
+}
+
+static const char *what_it_is(const rs_view_junction *j, char out[32])
+{
+    if (j->tensor < 0) return "angles only";
+    if (j->rank == RS_RANK_FULL) return "dense";
+    snprintf(out, 32, "rank %" PRIu64, j->rank);
+    return out;
+}
+
+static void head(const rs_view *v, const rs_view_junction *j, const rs_view_spectrum *s, uint64_t n, rs_cells *c)
+{
+    char from[32], to[32], stored[32], orth[16], line[200];
+    snprintf(line, sizeof line, "n %" PRIu64 "   %s   ||T'T-I||max %s   det %s", n, what_it_is(j, stored), s == NULL || isnan(s->orth) ? "-" : rs_screen_double(s->orth, orth),
+             s == NULL || s->det == 0 ? "-" : s->det > 0 ? "+1" : "-1");
+    int at = 1 + rs_cells_printf(c, 1, 1, c->cols - 1, RS_INK_TEXT, RS_ATTR_BOLD, "T %" PRIu64 "  %s > %s", j->j, basis_name(v, j->j, from), basis_name(v, j->j + 1, to));
+    at += 3 + rs_cells_printf(c, 1, at + 3, c->cols - at - 3, RS_INK_DIM, 0, "%zu of %zu", v->junction + 1, v->model->n_junctions);
+    rs_cells_put(c, 2, 1, c->cols - 1, RS_INK_DIM, 0, line);
 }
 
 void rs_screen_rotation(const rs_view *v, rs_cells *c)
 {
     const rs_view_junction *j = rs_view_junction_at(v);
     const rs_view_spectrum *s = j != NULL && v->spectrum != NULL && v->spectrum->j == j->j ? v->spectrum : NULL;
-    char from[32], to[32], text[16], stored[64];
+    char text[16];
     if (j == NULL) {
-        rs_cells_put(c, 3, 2, c->cols - 2, RS_INK_TEXT, 0, "This file has no junctions: one basis serves all layers, or none is rotated.");
-        rs_cells_put(c, 4, 2, c->cols - 2, RS_INK_TEXT, 0, "They come from rs-fuse -R, rs-residual, or are in a file of rs-learn.");
+        rs_cells_put(c, 3, 2, c->cols - 2, RS_INK_TEXT, 0, "This file has no junctions: one basis serves all layers, or none.");
+        rs_cells_put(c, 4, 2, c->cols - 2, RS_INK_TEXT, 0, "rs-learn, rs-fuse -R and rs-residual make them.");
         return;
     }
     const uint64_t n = s != NULL && s->n > 0 ? s->n : j->n;
-    int at = 1 + rs_cells_printf(c, 1, 1, 60, RS_INK_TEXT, RS_ATTR_BOLD, "T %" PRIu64 "  %s > %s", j->j, basis_name(v, j->j, from), basis_name(v, j->j + 1, to));
-    if (j->tensor < 0) snprintf(stored, sizeof stored, "angles only");
-    else if (j->rank == RS_RANK_FULL) snprintf(stored, sizeof stored, "dense");
-    else snprintf(stored, sizeof stored, "rank %" PRIu64, j->rank);
-    at += rs_cells_printf(c, 1, at, c->cols - at, RS_INK_DIM, 0, "   n %" PRIu64 "   %s   ||T'T-I||max %s   det %s", n, stored, s == NULL || isnan(s->orth) ? "-" : rs_screen_double(s->orth, text),
-                          s == NULL || s->det == 0 ? "-" : s->det > 0 ? "+1" : "-1");
-    rs_cells_printf(c, 1, at + 3, c->cols - at - 3, RS_INK_DIM, 0, "%zu of %zu", v->junction + 1, v->model->n_junctions);
-    const int body = c->rows - 8, h = body / 3 > 1 ? body / 3 : 1, col = 13, side = c->cols >= 110 ? 36 : c->cols >= 80 ? 18 : 2;
-    const int cols = c->cols - col - side;
-    const double energy = s != NULL ? rs_view_energy(s, v->rank) : NAN;
-    edges(c, 2, col, cols, h, "angle", "pi");
-    edges(c, 2 + h, col, cols, h, "sigma", "2.0");
-    edges(c, 2 + 2 * h, col, cols, h, "E(r)", "1.0");
+    const int h = (c->rows - 8) / 3 > 1 ? (c->rows - 8) / 3 : 1, col = 13, side = c->cols >= 100 ? 32 : 1, cols = c->cols - col - side - 1;
+    const double energy = s != NULL ? rs_view_energy(s, v->rank) : NAN, r = (double)v->rank, N = (double)n;
+    const double most = s != NULL && s->known > 0 ? s->theta[0] : PI, most_sigma = s != NULL && s->known > 0 ? s->sigma[0] : 2;
+    const double end = axis_end(most, PI), end_sigma = axis_end(most_sigma, 2);
+    head(v, j, s, n, c);
+    edges(c, 3, col, cols, h, "angle", end == PI ? "pi" : rs_screen_double(end, text));
+    edges(c, 3 + h, col, cols, h, "sigma", rs_screen_double(end_sigma, text));
+    edges(c, 3 + 2 * h, col, cols, h, "E(r)", "1.0");
     if (s != NULL) {
-        curve(c, 2, col, cols, h, RS_INK_BEFORE, s->theta, s->known, n, PI);
-        curve(c, 2 + h, col, cols, h, RS_INK_AFTER, s->sigma, s->known, n, 2);
-        put_energy(s, c, 2 + 2 * h, col, cols, h, n);
+        curve(c, 3, col, cols, h, RS_INK_BEFORE, s->theta, s->known, n, end);
+        curve(c, 3 + h, col, cols, h, RS_INK_AFTER, s->sigma, s->known, n, end_sigma);
+        put_energy(s, c, 3 + 2 * h, col, cols, h, n);
     }
-    if (side > 2) {
-        notes(c, 2, col + cols + 2, RS_INK_DIM, side > 20 ? "largest first, r on a log axis" : "log axis of r");
-        notes(c, 2 + h, col + cols + 2, RS_INK_DIM, side > 20 ? "2 |sin(angle / 2)|, in pairs" : "in pairs");
+    if (side > 1) {
+        rs_cells_printf(c, 3, col + cols + 2, side, RS_INK_DIM, 0, "%" PRIu64 " planes, r on a log axis", n / 2);
+        rs_cells_put(c, 3 + h, col + cols + 2, side, RS_INK_DIM, 0, "2 |sin(angle / 2)|, in pairs");
+        rs_cells_put(c, 3 + 2 * h, col + cols + 2, side, RS_INK_DIM, 0, "kept of the sum of sigma^2");
     }
-    rs_cells_printf(c, 2 + 2 * h, side > 2 ? col + cols + 2 : 1, side > 2 ? side : 12, RS_INK_TEXT, RS_ATTR_BOLD, side > 2 ? "E(%llu) = %s" : "E(r) %.0llu%s", (unsigned long long)(side > 2 ? v->rank : 0), isnan(energy) ? "-" : rs_screen_double(energy, text));
-    int row = 2 + 3 * h;
-    slider(v, c, row++, col, cols - (side > 30 ? 0 : 28 - side > 0 ? 28 - side : 0), n);
-    const double r = (double)v->rank, N = (double)n;
-    rs_cells_printf(c, row++, 1, c->cols - 1, RS_INK_TEXT, 0, "store nr + r^2, f32: %.2f MB of %.2f MB   multiply-adds 2nr + r^2: %.1f %% of n^2", 4 * (N * r + r * r) / 1e6, 4 * N * N / 1e6, N > 0 ? 100 * (2 * N * r + r * r) / (N * N) : 0);
-    rs_cells_printf(c, row++, 1, c->cols - 1, RS_INK_DIM, 0, "for comparison, a Hadamard matrix: E(r) = 2r/n, here %.3f", N > 0 ? fmin(1, 2 * r / N) : 0);
-    if (s == NULL || !s->whole) rs_cells_printf(c, row, 1, c->cols - 1, RS_INK_DIM, 0, "%s", v->spectrum_missing != NULL ? v->spectrum_missing : "the angles of T are not in the file; only those kept are known");
-    rs_cells_put(c, c->rows - 1, 1, c->cols - 1, RS_INK_DIM, 0, "arrows next junction   [ ] { } = rank   1 overview   ? help");
+    int row = 3 + 3 * h;
+    slider(v, c, row++, col, cols, n);
+    int at = 1;
+    if (s != NULL && s->whole && most <= 1e-4) at += rs_cells_put(c, row, at, c->cols - 1, RS_INK_TEXT, RS_ATTR_BOLD, "T is the identity");
+    else if (isnan(energy)) at += rs_cells_printf(c, row, at, c->cols - 1, RS_INK_TEXT, RS_ATTR_BOLD, "E(%" PRIu64 ") = -", v->rank);
+    else at += rs_cells_printf(c, row, at, c->cols - 1, RS_INK_TEXT, RS_ATTR_BOLD, "E(%" PRIu64 ") = %.3f", v->rank, energy);
+    rs_cells_printf(c, row++, at + 3, c->cols - at - 3, RS_INK_DIM, 0, "a Hadamard matrix, for comparison: 2r/n = %.3f", N > 0 ? fmin(1, 2 * r / N) : 0);
+    rs_cells_printf(c, row++, 1, c->cols - 1, RS_INK_TEXT, 0, c->cols >= 90 ? "store nr + r^2: %.2f MB of %.2f MB in f32   multiply-adds 2nr + r^2: %.1f %% of n^2" : "store %.2f MB of %.2f MB   multiply-adds %.1f %% of n^2",
+                    4 * (N * r + r * r) / 1e6, 4 * N * N / 1e6, N > 0 ? 100 * (2 * N * r + r * r) / (N * N) : 0);
+    if (s == NULL || !s->whole) rs_cells_put(c, row, 1, c->cols - 1, RS_INK_DIM, 0, v->spectrum_missing != NULL ? v->spectrum_missing : "only the angles that were kept are in the file; the others are not known");
+    rs_cells_put(c, c->rows - 1, 1, c->cols - 1, RS_INK_DIM, 0, "arrows next junction  [ ] rank by 2  { } by 16  = type  ? help");
 }

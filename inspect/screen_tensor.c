@@ -97,7 +97,7 @@ static void put_channels(const rs_view *v, const rs_view_row *r, rs_cells *c, in
 static void put_histogram(const rs_view *v, const rs_view_row *r, rs_cells *c, int side, int row, int col, int width, int height)
 {
     const rs_view_channels *ch = channels(v, r, side);
-    const int cols = width - 14 < 64 ? width - 14 : 64;
+    const int cols = width - 16 < 64 ? width - 16 : 64;
     double share[64], most = 0;
     if (cols < 8 || height < 1) return;
     frame(c, row, col + 3, cols + 2, height);
@@ -122,13 +122,13 @@ static int put_numbers(const rs_view *v, const rs_view_row *r, rs_cells *c, int 
         const char *label;
         rs_figure f;
         bool by_rms;
-        double scale;
+        double scale; // 0: a count
         const char *unit;
     } list[] = {
         {"max/RMS", RS_FIG_MAX_RMS, false, 1, ""},     {"kurtosis", RS_FIG_KURT, false, 1, ""},       {"SQNR int4", RS_FIG_SQNR4, false, 1, " dB"}, {"p99.99/RMS", RS_FIG_P9999, true, 1, ""},
-        {"p99.9/RMS", RS_FIG_P999, true, 1, ""},       {"SQNR int3", RS_FIG_SQNR3, false, 1, " dB"}, {"zeros", RS_FIG_ZEROS, false, 100, " %"},      {"massive", RS_FIG_MASSIVE, false, 1, ""},
-        {"incoherence", RS_FIG_INCOHERENCE, false, 1, ""}, {"max", RS_FIG_MAX, false, 1, ""},          {"RMS", RS_FIG_RMS, false, 1, ""},              {"tokens", RS_FIG_TOKENS, false, 1, ""},
-        {"not finite", RS_FIG_BAD, false, 1, ""},
+        {"p99.9/RMS", RS_FIG_P999, true, 1, ""},       {"SQNR int3", RS_FIG_SQNR3, false, 1, " dB"}, {"zeros", RS_FIG_ZEROS, false, 100, " %"},      {"massive", RS_FIG_MASSIVE, false, 0, ""},
+        {"incoherence", RS_FIG_INCOHERENCE, false, 1, ""}, {"max", RS_FIG_MAX, false, 1, ""},          {"RMS", RS_FIG_RMS, false, 1, ""},              {"tokens", RS_FIG_TOKENS, false, 0, ""},
+        {"not finite", RS_FIG_BAD, false, 0, ""},
     };
     const int cell = width >= 66 ? 33 : width >= 60 ? 30 : width, per_row = width / cell > 0 ? width / cell : 1;
     int used = 0;
@@ -141,7 +141,8 @@ static int put_numbers(const rs_view *v, const rs_view_row *r, rs_cells *c, int 
             const rs_figures *f = &r->fig[side];
             shown[side] = "-";
             if (!rs_figures_get(f, list[i].f, &x) || (list[i].by_rms && !(rs_figures_get(f, RS_FIG_RMS, &rms) && rms > 0))) continue;
-            shown[side] = rs_screen_double(list[i].by_rms ? x / rms : x * list[i].scale, text[side]);
+            if (list[i].scale == 0 && x < 1e6) snprintf(text[side], sizeof text[side], "%.0f", x), shown[side] = text[side];
+            else shown[side] = rs_screen_double(list[i].by_rms ? x / rms : list[i].scale == 0 ? x : x * list[i].scale, text[side]);
             any = true;
         }
         if (!any && i > 6) continue;

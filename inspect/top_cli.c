@@ -131,6 +131,7 @@ rs_status rs_top_cli_apply(const rs_top_cli *c, rs_view *v, rs_error *e)
     else if (m->head->kind == RS_KIND_ROTATIONS) rs_view_screen(v, RS_SCREEN_ROTATION);
     else if (v->of == RS_OF_ERROR) rs_view_screen(v, RS_SCREEN_ERROR);
     if (c->has_sort) rs_view_sort(v, c->sort, c->inverted);
+    rs_view_go(v, 0);
     if (c->tensor != NULL) {
         if (strlen(c->tensor) >= RS_VIEW_TEXT) return rs_fail(e, RS_USAGE, "--tensor: the pattern is longer than %d bytes", RS_VIEW_TEXT - 1);
         rs_view_filter(v, c->tensor);

@@ -30,7 +30,15 @@ void rs_top_result_free(rs_top_result *r)
     free(r);
 }
 
-static void take(rs_top_result *out, rs_stat_result *r)
+// Without memory there are no channels to show: NULL.
+static float *copy(const float *x, uint64_t n)
+{
+    float *p = x != NULL ? malloc((size_t)n * sizeof *p + 1) : NULL;
+    if (p != NULL) memcpy(p, x, (size_t)n * sizeof *p);
+    return p;
+}
+
+static void take(rs_top_result *out, const rs_stat_result *r)
 {
     const struct {
         rs_figure f;
@@ -41,14 +49,14 @@ static void take(rs_top_result *out, rs_stat_result *r)
         if (!isnan(list[i].x)) rs_figures_set(&out->fig, list[i].f, list[i].x);
     rs_figures_set(&out->fig, RS_FIG_BAD, (double)r->bad);
     if (r->rms > 0) rs_figures_set(&out->fig, RS_FIG_MAX_RMS, r->max / r->rms);
-    out->channels = (rs_view_channels){.n = r->channels, .absmax = r->absmax, .rms = r->rms_of, .kurt = r->kurt_of, .has_hist = true};
+    out->channels = (rs_view_channels){.n = r->channels, .absmax = copy(r->absmax, r->channels), .rms = copy(r->rms_of, r->channels), .kurt = copy(r->kurt_of, r->channels), .has_hist = true};
     memcpy(out->channels.hist, r->hist, sizeof out->channels.hist);
 }
 
 rs_status rs_top_weights(rs_outline *o, size_t i, rs_stat_work *work, rs_top_result *out, rs_error *e)
 {
     rs_tensor t;
-    rs_stat_result r;
+    rs_stat_result r = {0};
     out->tensor = i;
     RS_TRY(rs_outline_tensor_head(o, i, &t, e));
     const rs_outline_tensor *at = rs_outline_tensor_at(o, i);
@@ -59,6 +67,7 @@ rs_status rs_top_weights(rs_outline *o, size_t i, rs_stat_work *work, rs_top_res
     rs_status s = rs_outline_read(o, at->payload_off, payload, (size_t)t.payload_len, e);
     if (s == RS_OK) s = rs_stat_weights(&t, payload, work, &r, e);
     if (s == RS_OK) take(out, &r);
+    rs_stat_result_clear(&r);
     free(payload);
     return s;
 }
