@@ -175,7 +175,7 @@ static void in_short(const rs_view *v, rs_text_buffer *b)
     rs_text_buffer_print(b, "<p class=\"note\">");
     for (int side = 0; side < 2; side++) {
         if (!rs_screen_side(v, side)) continue;
-        rs_text_buffer_print(b, "%s", side == 0 ? "before: " : "after: ");
+        rs_text_buffer_print(b, "%s", !v->model->side[v->of][1].on ? "at " : side == 0 ? "before: " : "after: ");
         rs_markup(b, rs_screen_side_name(v, side, name, sizeof name));
         rs_text_buffer_print(b, ". ");
     }
