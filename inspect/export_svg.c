@@ -37,7 +37,7 @@ static void headline(const rs_export *x, rs_text_buffer *b)
     for (int side = 0; side < 2 && v->screen != RS_SCREEN_ROTATION; side++) {
         char name[96];
         if (!rs_screen_side(v, side)) continue;
-        rs_text_buffer_print(b, "%s", side == 0 ? "; before: " : "; after: ");
+        rs_text_buffer_print(b, "%s", !v->model->side[v->of][1].on ? "; at " : side == 0 ? "; before: " : "; after: ");
         rs_markup(b, rs_screen_side_name(v, side, name, sizeof name));
     }
     if (v->screen == RS_SCREEN_ROTATION) rs_text_buffer_print(b, "%s", "T = R^T R', from basis to basis");

@@ -54,18 +54,33 @@ static void tick_y(rs_text_buffer *b, const struct axis *y, double value, const 
     label(b, LEFT - 5, p + 4, "dim end", text);
 }
 
-// Ticks of a logarithmic axis at 1, 10, 100 ..., and at both ends; of a linear one at five places.
+// A short number for a tick: 0.25, 20, 100k, 1M.
+static void tick_text(double x, char text[16])
+{
+    static const char *const units[] = {"", "k", "M", "G", "T"};
+    int i = 0;
+    for (; x >= 10000 && i < 4; i++) x /= 1000;
+    if (i == 0 && x >= 1000) snprintf(text, 16, "%.0f", x);
+    else snprintf(text, 16, "%.3g%s", x, units[i]);
+}
+
+// Ticks of a logarithmic axis at 1, 10, 100 ...; of a linear one at five places.
 static void ticks_y(rs_text_buffer *b, const struct axis *y)
 {
     char text[16];
     for (int i = 0; !y->log && i <= 4; i++) {
         const double x = y->lo + (y->hi - y->lo) * i / 4;
-        tick_y(b, y, x, rs_screen_double(x, text));
-    }
-    for (double x = pow(10, ceil(log10(y->lo) - 1e-9)); y->log && x <= y->hi * 1.0001; x *= 10) {
-        snprintf(text, sizeof text, "%g", x);
+        tick_text(x, text);
         tick_y(b, y, x, text);
     }
+    const bool wide = y->log && y->hi / y->lo > 200; // else at 2 and 5 as well
+    for (double ten = y->log ? pow(10, floor(log10(y->lo) + 1e-9)) : INFINITY; ten <= y->hi * 1.0001; ten *= 10)
+        for (int i = 0; i < (wide ? 1 : 3); i++) {
+            const double x = ten * (i == 0 ? 1 : i == 1 ? 2 : 5);
+            if (x < y->lo * 0.9999 || x > y->hi * 1.0001) continue;
+            tick_text(x, text);
+            tick_y(b, y, x, text);
+        }
 }
 
 static void legend(rs_text_buffer *b, const bool on[2])
@@ -242,14 +257,14 @@ static void histogram_panel(const rs_view *v, rs_text_buffer *b)
             most = fmax(most, (double)v->channels[side]->hist[i]);
             on[side] = true;
         }
-    const struct axis y = {.lo = 1, .hi = pow(10, ceil(log10(most))), .from = BOTTOM, .to = TOP, .log = true};
+    const struct axis y = {.lo = 0.5, .hi = pow(10, ceil(log10(most))), .from = BOTTOM, .to = TOP, .log = true};
     ticks_y(b, &y);
     for (int side = 0; side < 2; side++) {
         if (!on[side]) continue;
         bool first = true;
         line_begin(b, sides[side]);
         for (int i = 0; i < 64; i++) {
-            const double h = v->channels[side]->hist[i] > 0 ? at(&y, (double)v->channels[side]->hist[i] * 1.0) : BOTTOM;
+            const double h = v->channels[side]->hist[i] > 0 ? at(&y, (double)v->channels[side]->hist[i]) : BOTTOM;
             line_to(b, &first, LEFT + width * i, h);
             line_to(b, &first, LEFT + width * (i + 1), h);
         }
@@ -383,7 +398,9 @@ void rs_figure_panel(const rs_view *v, const rs_panel *p, double x, double y, rs
         spectrum_panel(v, p, b);
         break;
     case RS_PANEL_ENERGY:
-        snprintf(note, sizeof note, "E(%" PRIu64 ") = %s; dashed: Hadamard 2r/n", v->rank, isnan(energy) ? "-" : rs_screen_double(energy, number));
+        if (isnan(energy)) snprintf(number, sizeof number, "-");
+        else snprintf(number, sizeof number, "%.3f", energy);
+        snprintf(note, sizeof note, "E(%" PRIu64 ") = %s; dashed: Hadamard 2r/n", v->rank, number);
         begin(b, x, y, "energy E(r)", note);
         spectrum_panel(v, p, b);
         break;

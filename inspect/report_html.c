@@ -15,7 +15,7 @@ static void style(rs_text_buffer *b)
     static const char *const lines[] = {
         "*{box-sizing:border-box}body{margin:0 auto;padding:1rem;max-width:84rem;background:var(--bg);color:var(--fg);font:15px/1.45 sans-serif}\n",
         "h1{font-size:1.4rem;margin:.2rem 0}h2{font-size:1.1rem;margin:1.6rem 0 .4rem;border-bottom:1px solid var(--grid)}p{margin:.3rem 0}.note{color:var(--dim)}\n",
-        ".grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,20rem),1fr));gap:.6rem}.grid svg{width:100%;height:auto}\n",
+        ".panels{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,20rem),1fr));gap:.6rem}.panels svg{width:100%;height:auto}\n",
         ".wide{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:13px}th,td{padding:.15rem .5rem;text-align:right;white-space:nowrap}\n",
         "th{position:sticky;top:0;background:var(--bg);border-bottom:1px solid var(--dim)}td.l,th.l{text-align:left}td.w{white-space:normal;overflow-wrap:anywhere;min-width:14rem}\n",
         "tr:nth-child(even) td{background:color-mix(in srgb,var(--grid) 35%,transparent)}code{font-family:monospace;font-size:13px;overflow-wrap:anywhere}\n",
@@ -115,7 +115,7 @@ static void figures(const rs_view *v, int screen, rs_text_buffer *b)
     rs_panel panels[RS_PANELS];
     const size_t n = rs_figure_panels(v, screen, panels);
     if (n == 0) return;
-    rs_text_buffer_print(b, "<div class=\"grid\">\n");
+    rs_text_buffer_print(b, "<div class=\"panels\">\n");
     for (size_t i = 0; i < n; i++) rs_figure_panel(v, &panels[i], 0, 0, b);
     rs_text_buffer_print(b, "</div>\n");
 }
@@ -175,7 +175,7 @@ static void in_short(const rs_view *v, rs_text_buffer *b)
     rs_text_buffer_print(b, "<p class=\"note\">");
     for (int side = 0; side < 2; side++) {
         if (!rs_screen_side(v, side)) continue;
-        rs_text_buffer_print(b, "%s", side == 0 ? "before: " : "after: ");
+        rs_text_buffer_print(b, "%s", !v->model->side[v->of][1].on ? "at " : side == 0 ? "before: " : "after: ");
         rs_markup(b, rs_screen_side_name(v, side, name, sizeof name));
         rs_text_buffer_print(b, ". ");
     }

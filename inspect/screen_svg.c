@@ -61,8 +61,10 @@ static void row(rs_text_buffer *b, const rs_cells *c, int r, int theme)
                 if (blank(y) && (to + 1 == c->cols || blank(y + 1))) break; // two blanks end a stretch
                 y++;
             }
+            const int next = to;
+            while (to > i + 1 && blank(&c->cell[r * c->cols + to - 1])) to--; // readers leave out blanks at an end
             text(b, c, r, i, to, theme);
-            i = to;
+            i = next;
         }
     }
 }
