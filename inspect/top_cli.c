@@ -5,13 +5,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "inspect/cells.h"
 
 static const char usage_text[] =
-    "usage: rs-top [options] FILE.rsq [AFTER.rsq]\n"
+    "usage: rs-top [options] [FILE.rsq [AFTER.rsq]]\n"
     "       rs-top [options] -f SAVED.json\n"
-    "Shows where the outliers of a model are before and after its stages, what rotations and rounding did, and where the file came from. FILE may be - (standard input).\n"
+    "Shows where the outliers of a model are before and after its stages, what rotations and rounding did, and where the file came from. No FILE, or -, is standard input.\n"
     "With two files the first is before, the second after; in one file before is its lowest step with statistics and after the highest. Inside, ? lists the keys.\n"
     "\n"
     "      --screen N       1 overview (default), 2 tensor, 3 rotation, 4 error, 5 file\n"
@@ -122,7 +123,8 @@ rs_status rs_top_cli_parse(rs_top_cli *c, int argc, char **argv, rs_error *e)
     *c = (rs_top_cli){.rank = -1, .junction = -1, .steps = {-1, -1}};
     RS_TRY(rs_cli_parse(&c->cli, "rs-top", usage_text, option_list, sizeof option_list / sizeof *option_list, argc, argv, parse, c, e));
     if (c->saved != NULL && c->file[0] != NULL) return rs_fail(e, RS_USAGE, "-f takes the place of files, and there is %s", c->file[0]);
-    if (c->saved == NULL && c->file[0] == NULL) return rs_fail(e, RS_USAGE, "no file; - is standard input, --help lists the options");
+    if (c->saved == NULL && c->file[0] == NULL && isatty(STDIN_FILENO)) return rs_fail(e, RS_USAGE, "no file; --help lists the options");
+    if (c->saved == NULL && c->file[0] == NULL) c->file[0] = "-";
     if (c->file[1] != NULL && c->steps[0] >= 0) return rs_fail(e, RS_USAGE, "--step is for one file; of two files the last step of each is shown");
     if (c->steps[0] >= 0 && c->steps[0] == c->steps[1]) return rs_fail(e, RS_USAGE, "--step: before and after are the same");
     if (c->has_check || c->has_format || c->cli.output != NULL) c->batch = true;
