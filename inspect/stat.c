@@ -121,16 +121,19 @@ static int rising(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-// Whether the largest magnitude is massive against the median of the n finite ones in x; work: n floats.
-static bool massive(size_t n, const float *x, float max, float *work)
+// Whether the largest magnitude is massive against the median of the n values in x, bad of which are not finite; work: n floats. The median itself is looked for only where the two values in the
+// middle lie on different sides.
+static bool massive(size_t n, size_t bad, const float *x, float max, float *work)
 {
-    size_t count = 0;
+    size_t low = 0, count = 0;
     if (!(max > LARGE)) return false;
+    for (size_t i = 0; i < n; i++) low += (double)TIMES * fabs((double)x[i]) <= (double)max;
+    if (low <= (n - bad - 1) / 2) return false;
+    if (low > (n - bad) / 2) return true;
     for (size_t i = 0; i < n; i++)
         if (isfinite(x[i])) work[count++] = fabsf(x[i]);
     qsort(work, count, sizeof *work, rising);
-    const double median = ((double)work[(count - 1) / 2] + (double)work[count / 2]) / 2;
-    return (double)max >= (double)TIMES * median;
+    return (double)max >= (double)TIMES * (((double)work[(count - 1) / 2] + (double)work[count / 2]) / 2);
 }
 
 static void row(const struct call *c, struct slot *slot, const float *x)
@@ -144,7 +147,7 @@ static void row(const struct call *c, struct slot *slot, const float *x)
     if (!(scan.square > 0)) return;
     const double incoherence = (double)scan.max * sqrt((double)(n - scan.bad) / scan.square);
     if (!(incoherence <= slot->incoherence)) slot->incoherence = incoherence;
-    if (c->s->o.tokens && massive(n, x, scan.max, slot->copy)) slot->massive++;
+    if (c->s->o.tokens && massive(n, scan.bad, x, scan.max, slot->copy)) slot->massive++;
 }
 
 // The errors of a piece of rows by every quantiser and width.
