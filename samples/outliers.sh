@@ -34,13 +34,14 @@ figures() { # OF ROLE FILE
         $at["of"] == of && $at["role"] == role && $at["rms"] > 0 { n++; m[n] = $at["max"] / $at["rms"]; k[n] = $at["kurt"] + 0; s[n] = $at["sqnr4"] + 0 }
         function sorted(x,   i, j, t) { for (i = 2; i <= n; i++) { t = x[i]; for (j = i - 1; j > 0 && x[j] > t; j--) x[j + 1] = x[j]; x[j + 1] = t } }
         function median(x) { return n % 2 ? x[(n + 1) / 2] : (x[n / 2] + x[n / 2 + 1]) / 2 }
-        END { sorted(m); sorted(k); sorted(s); printf " %.1f, %.1f | %.3g, %.3g | %.1f, %.1f |", m[n], median(m), k[n], median(k), s[1], median(s) }'
+        function short(x) { return sprintf(x < 100 ? "%.2f" : "%.0f", x) }
+        END { sorted(m); sorted(k); sorted(s); printf " %.1f, %.1f | %s, %s | %.1f, %.1f |", m[n], median(m), short(k[n]), short(median(k)), s[1], median(s) }'
 }
 echo "| worst layer, median | | max/RMS | kurtosis | SQNR4, dB |"
 echo "|---|---|---|---|---|"
 while read -r of role what; do
     for name in before hadamard learned; do
-        echo "| $([ $name = before ] && echo "$what") | $name |$(figures "$of" "$role" "$out/$name.csv")"
+        echo "| $([ $name != before ] || echo "$what") | $name |$(figures "$of" "$role" "$out/$name.csv")"
     done
 done <<'END'
 input q input of q k v
