@@ -287,6 +287,14 @@ static void walks(const tiny_spec *s)
     o.scheme.peer = RS_PEER_SPINQUANT; // other ranges, and the input of o by heads
     CHECKF(stages_pack(fused, packed, &o, &e) == RS_OK && measure(packed, out, s, 0, &e) == RS_OK, "%s", e.text);
     activations(s, packed, out, 2);
+    static const char rules[] = "{\"rules\": [{\"role\": \"k\", \"a_sym\": true}, {\"role\": \"v\", \"a_clip\": 0.8}, {\"role\": \"up\", \"layers\": [1, 1], \"a_group\": 16}]}";
+    rs_recipe *recipe = NULL;
+    o.scheme.peer = RS_PEER_NONE;
+    CHECKF(rs_recipe_parse(&recipe, rules, sizeof rules - 1, &e) == RS_OK, "%s", e.text);
+    o.recipe = recipe;
+    CHECKF(stages_pack(fused, packed, &o, &e) == RS_OK && measure(packed, out, s, 0, &e) == RS_OK, "%s", e.text);
+    activations(s, packed, out, 2); // inputs that are shared, each quantised as its own role has it
+    rs_recipe_free(recipe);
     rs_threads_set(5); // other pieces, and most of the stream in a file
     CHECKF(measure(packed, again, s, 2 * CTX * s->d * 4, &e) == RS_OK, "%s", e.text);
     rs_threads_set(2);
