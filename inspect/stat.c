@@ -12,7 +12,7 @@
 #include "kernels/scan.h"
 #include "kernels/threads.h"
 
-enum { STRIP = 64, PIECE = 1 << 14, MOST_SLOTS = 64 }; // channels of a strip; values of a piece of rows
+enum { STRIP = 64, PIECE = 1 << 14, MOST_SLOTS = 64, COUNTS = 1 << 12 }; // channels of a strip; values of a piece of rows; counts that are added up at a time
 #define LARGE 100.0f   // a massive row: its largest magnitude is above this,
 #define TIMES 1000.0f  // and at least so many times the median (arXiv 2402.17762)
 
@@ -178,14 +178,25 @@ static void take_pieces(void *context, size_t i)
     }
 }
 
+// A part of the counts, from all slots.
+static void join_counts(void *context, size_t part)
+{
+    struct call *c = context;
+    const size_t first = part * COUNTS;
+    for (size_t i = 0; i < c->w->slots; i++) {
+        uint64_t *count = c->w->slot[i].count + first;
+        for (size_t k = 0; k < COUNTS; k++) c->s->count[first + k] += count[k];
+        memset(count, 0, COUNTS * sizeof *count);
+    }
+}
+
 // Sums that do not depend on who took which piece.
 static void join(struct call *c)
 {
     rs_stat *s = c->s;
+    rs_threads_for(RS_SCAN_HALVES / COUNTS, join_counts, c);
     for (size_t i = 0; i < c->w->slots; i++) {
         struct slot *slot = &c->w->slot[i];
-        for (size_t k = 0; k < RS_SCAN_HALVES; k++) s->count[k] += slot->count[k];
-        memset(slot->count, 0, RS_SCAN_HALVES * sizeof *slot->count);
         rs_stat_top_join(&s->top, &slot->top);
         if (!(slot->incoherence <= s->incoherence) && !isnan(slot->incoherence)) s->incoherence = slot->incoherence;
         s->zeros += slot->zeros;
