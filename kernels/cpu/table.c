@@ -91,7 +91,7 @@ static void choose(void)
             t->name = "avx512";
             t->attention = rs_attention_avx512;
             t->attention_cached = rs_attention_cached_avx512;
-        t->gemv_int8 = rs_gemv_int8_avx512;
+            t->gemv_int8 = rs_gemv_int8_avx512;
             t->silu_gate = rs_silu_gate_avx512;
             t->hadamard = rs_hadamard_rows_avx512;
             t->cross_entropy = rs_cross_entropy_avx512;
