@@ -4,14 +4,16 @@
 # make check      installs what is missing, builds, runs every test; make check-san: the same under ASan and UBSan
 # make bench      measures; MODEL=, TEXT= name a model and a text
 # make paper      the paper's table on MODEL= with rotations learned on CALIB= and perplexity on TEXT=; samples/paper.sh lists what else can be set
+# make outliers   where the outliers of MODEL= are, before and after rotating it: learned on CALIB=, activations on TEXT=; samples/outliers.sh lists what else can be set
 # make study      what learning depends on: seeds, rates, recipes, data (hours); tests/study.sh lists its parts
 # make install    DESTDIR=, PREFIX=/usr/local
-# Variables: CC=clang  SAN=1 (address and undefined sanitizers)  CUDA=0 or NVCC= (leave CUDA out)  V=1 (show commands)  RS_SHARED= (extra test data)
+# Variables: CC=clang  SAN=1 (address and undefined sanitizers)  CUDA=0 or NVCC= (leave CUDA out)  CURSES=0 (leave the screens of rs-top out)  V=1 (show commands)  RS_SHARED= (extra test data)
 
 CC = gcc
 PREFIX = /usr/local
 SAN = 0
 CUDA = 1
+CURSES := $(if $(shell pkg-config --exists ncursesw 2>/dev/null && echo yes),1,0)
 NVCC = $(shell command -v nvcc 2>/dev/null)
 DEBS = gcc make pkg-config libmsgpack-dev libopenblas-dev libncurses-dev libxxhash-dev libpcre2-dev libjansson-dev
 LIBS = msgpack openblas libxxhash libpcre2-8 jansson
@@ -37,7 +39,7 @@ PKG_CFLAGS := $(shell pkg-config --cflags $(LIBS) 2>/dev/null)
 PKG_LIBS := $(shell pkg-config --libs $(LIBS) 2>/dev/null)
 endif
 CUDA_SRC := $(if $(filter-out 0,$(CUDA)),$(if $(NVCC),$(wildcard kernels/cuda/*.cu)))
-SET_FLAGS = $(CC) $(OPT) $(SANFLAGS) $(CFLAGS) cuda:$(if $(CUDA_SRC),$(NVCC),none)
+SET_FLAGS = $(CC) $(OPT) $(SANFLAGS) $(CFLAGS) cuda:$(if $(CUDA_SRC),$(NVCC),none)$(if $(filter 0,$(CURSES)), curses:none)
 PLAIN := $(if $(filter gcc:0::,$(CC):$(SAN):$(CFLAGS):),1)
 SET := $(notdir $(CC))$(if $(filter 1,$(SAN)),-san)$(if $(CUDA_SRC),-cuda)-$(shell printf '%s' '$(SET_FLAGS)' | cksum | cut -d' ' -f1)
 B := build/$(SET)
@@ -45,7 +47,7 @@ B := build/$(SET)
 # ---- what there is
 FLOORS = formats kernels kernels/cpu transforms quantize inspect
 TOOL_SRC := $(wildcard $(addsuffix /rs-*.c,$(FLOORS)))
-LIB_SRC := $(filter-out $(TOOL_SRC),$(wildcard $(addsuffix /*.c,$(FLOORS)))) $(if $(CUDA_SRC),,$(wildcard kernels/cuda/none.c))
+LIB_SRC := $(filter-out $(TOOL_SRC),$(wildcard $(addsuffix /*.c,$(FLOORS)))) $(if $(CUDA_SRC),,$(wildcard kernels/cuda/none.c)) inspect/curses/$(if $(filter 0,$(CURSES)),none,terminal).c
 TEST_SRC := $(wildcard tests/test_*.c)
 BENCH_SRC := $(wildcard tests/bench_*.c)
 TOOLS := $(addprefix $(B)/bin/,$(basename $(notdir $(TOOL_SRC))))
@@ -55,7 +57,7 @@ BENCHES := $(BENCH_SRC:tests/%.c=$(B)/tests/%)
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o) $(CUDA_SRC:%.cu=$(B)/%.cu.o)
 COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 
-.PHONY: all oracle-venv deps demo check check-san check-long bench paper study install clean help tests FORCE
+.PHONY: all oracle-venv deps demo check check-san check-long bench paper outliers study install clean help tests FORCE
 .SECONDARY:
 all: $(TOOLS) $(if $(PLAIN),build/bin)
 
@@ -88,6 +90,10 @@ $(B)/bin/$(basename $(notdir $(1))): $(B)/$(1:.c=.o) $(B)/librs.a
 	$$(Q)$$(CC) $$(ALL_CFLAGS) -o $$@ $$^ $$(ALL_LDLIBS)
 endef
 $(foreach t,$(TOOL_SRC),$(eval $(call tool_rule,$(t))))
+ifneq ($(CURSES),0)
+$(B)/inspect/curses/terminal.o: private PKG_CFLAGS += $(shell pkg-config --cflags ncursesw)
+$(B)/bin/rs-top $(B)/tests/test_terminal: private PKG_LIBS += $(shell pkg-config --libs ncursesw)
+endif
 
 $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(B)/tests/fuzz/driver.o $(B)/librs.a
 	@$(if $(V),,echo '  LD   $(notdir $@)')
@@ -116,6 +122,9 @@ paper: deps
 	@$(MAKE) $(JOBS) all
 	@B=$(abspath $(B)) MODEL='$(MODEL)' CALIB='$(CALIB)' TEXT='$(TEXT)' bash samples/paper.sh
 
+outliers: all
+	@B=$(abspath $(B)) MODEL='$(MODEL)' CALIB='$(CALIB)' TEXT='$(TEXT)' bash samples/outliers.sh
+
 study: all
 	@B=$(abspath $(B)) MODEL='$(MODEL)' CALIB='$(CALIB)' TEXT='$(TEXT)' bash tests/study.sh
 
@@ -135,7 +144,7 @@ clean:
 	rm -rf build
 
 help:
-	@sed -n '2,10s/^# //p' Makefile
+	@sed -n '2,11s/^# //p' Makefile
 
 FORCE:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -279,7 +279,7 @@ rs_status rs_gptq_model_payload(void *context, const rs_tensor *packed, uint8_t 
     return stopped(g) ? RS_NO : rs_gptq_store_take(&g->results, at, payload, packed->payload_len, e);
 }
 
-rs_status rs_gptq_model_values(void *context, const rs_tensor *packed, rs_arena *a, const rs_value **values, rs_error *e)
+rs_status rs_gptq_model_values(void *context, const rs_tensor *packed, rs_arena *a, rs_value **values, rs_error *e)
 {
     const rs_gptq_model *g = context;
     size_t at;
@@ -288,12 +288,9 @@ rs_status rs_gptq_model_values(void *context, const rs_tensor *packed, rs_arena 
     const rs_gptq_report *r = &g->results.result[at].report;
     if (!r->gptq) return RS_OK;
     rs_value *map = rs_value_map(a);
-    bool good = rs_map_put(a, map, "clipped", rs_value_uint(a, r->cost.clipped));
-    good = rs_map_put(a, map, "damp", rs_value_f64(a, r->damp)) && good;
+    bool good = rs_map_put(a, map, "damp", rs_value_f64(a, r->damp));
     good = rs_map_put(a, map, "damp_raised", rs_value_uint(a, r->raised)) && good;
-    good = rs_map_put(a, map, "error", rs_value_f64(a, r->cost.error)) && good;
     good = rs_map_put(a, map, "output_error", rs_value_f64(a, r->output_error)) && good;
-    good = rs_map_put(a, map, "signal", rs_value_f64(a, r->cost.signal)) && good;
     good = rs_map_put(a, map, "tokens", rs_value_uint(a, (uint64_t)g->c.samples * g->c.ctx)) && good;
     *values = map;
     return good ? RS_OK : rs_fail(e, RS_E_NOMEM, "%s: what became of it", packed->name);

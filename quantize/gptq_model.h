@@ -34,8 +34,8 @@ RS_MUST_CHECK rs_status rs_gptq_model_open(rs_gptq_model **g, const rs_mapped *m
 // given once. Memory: one layer in f32, its Hessians, the streams of the calibration tokens, and what was made and not asked for yet: of one layer, where the stream has the layers in order.
 // E_TENSOR: not one of its matrices; E_VALUE: weights or streams that are not finite, a Hessian that cannot be factored; E_READ (also where the file was cut), E_WRITE, E_NOMEM; RS_NO: stopped.
 RS_MUST_CHECK rs_status rs_gptq_model_payload(void *context, const rs_tensor *packed, uint8_t *payload, rs_error *e);
-// What is to be recorded about a matrix whose payload was given (FORMAT.md 14), made in a; NULL for one that was rounded to nearest. E_NOMEM.
-RS_MUST_CHECK rs_status rs_gptq_model_values(void *context, const rs_tensor *packed, rs_arena *a, const rs_value **values, rs_error *e);
+// What is to be recorded about how a matrix was made whose payload was given (FORMAT.md 20.9), in a; NULL for one that was rounded to nearest. E_NOMEM.
+RS_MUST_CHECK rs_status rs_gptq_model_values(void *context, const rs_tensor *packed, rs_arena *a, rs_value **values, rs_error *e);
 // NULL allowed.
 void rs_gptq_model_close(rs_gptq_model *g);
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "kernels/kernels.h"
+#include "quantize/cost_map.h"
 #include "transforms/weights.h"
 
 rs_status rs_pack_head(const rs_head *in, const rs_pack_options *o, rs_head *out, rs_arena *arena, rs_error *e)
@@ -63,13 +64,16 @@ static rs_status read_weights(rs_stage *s, const rs_frame *f, uint8_t **raw, flo
     return rs_weights_rows(f->tensor, *raw, 0, rows, *decoded, e);
 }
 
-static rs_status record(rs_stage *s, const rs_tensor *packed, const rs_pack_options *o, rs_error *e)
+// What packing cost, in a frame right behind the tensor.
+static rs_status record(rs_stage *s, const rs_tensor *packed, const uint8_t *payload, const float *w, bool here, const rs_pack_options *o, rs_error *e)
 {
-    rs_stat_head head = {.of = "error", .step = rs_stage_step(s)};
+    rs_cost_map map = {0};
+    rs_value *values = NULL;
     rs_arena *a = rs_arena_new();
-    memcpy(head.name, packed->name, sizeof head.name);
-    rs_status st = a == NULL ? rs_fail(e, RS_E_NOMEM, "%s: statistics", packed->name) : o->values(o->source, packed, a, &head.values, e);
-    if (st == RS_OK && head.values != NULL) st = rs_writer_stat(s->writer, &head, NULL, e);
+    rs_status st = a == NULL ? rs_fail(e, RS_E_NOMEM, "%s: statistics", packed->name) : rs_cost_map_make(&map, packed, payload, w, e);
+    if (st == RS_OK && !here && o->values != NULL) st = o->values(o->source, packed, a, &values, e);
+    if (st == RS_OK) st = rs_cost_map_write(&map, s->writer, rs_stage_step(s), packed->name, a, values, e);
+    rs_cost_map_free(&map);
     rs_arena_free(a);
     return st;
 }
@@ -79,14 +83,16 @@ static rs_status pack_tensor(rs_stage *s, const rs_frame *f, const rs_pack_optio
     const rs_tensor *packed = &to->tensor;
     uint8_t *raw = NULL, *payload = NULL;
     float *decoded = NULL;
-    const float *w;
+    const float *w = NULL;
     rs_pack_error cost;
     const bool here = o->payload == NULL || !rs_scheme_matrix(packed); // the LM head always is
-    rs_status st = here ? read_weights(s, f, &raw, &decoded, &w, e) : RS_OK;
-    if (st == RS_OK && (payload = malloc((size_t)packed->payload_len + 1)) == NULL) st = rs_fail(e, RS_E_NOMEM, "%s: packed payload", packed->name);
-    if (st == RS_OK) st = here ? rs_rtn_pack(&to->scheme, packed, w, payload, &cost, e) : o->payload(o->source, packed, payload, e);
+    rs_status st = RS_OK;
+    if ((payload = malloc((size_t)packed->payload_len + 1)) == NULL) st = rs_fail(e, RS_E_NOMEM, "%s: packed payload", packed->name);
+    if (st == RS_OK && !here) st = o->payload(o->source, packed, payload, e);
+    if (st == RS_OK) st = read_weights(s, f, &raw, &decoded, &w, e);
+    if (st == RS_OK && here) st = rs_rtn_pack(&to->scheme, packed, w, payload, &cost, e);
     if (st == RS_OK) st = rs_writer_tensor(s->writer, packed, payload, e);
-    if (st == RS_OK && !here && o->values != NULL) st = record(s, packed, o, e);
+    if (st == RS_OK) st = record(s, packed, payload, w, here, o, e);
     if (st == RS_OK && here && o->packed != NULL) o->packed(o->context, packed, &cost);
     free(raw);
     free(decoded);

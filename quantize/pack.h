@@ -20,8 +20,8 @@ typedef struct rs_pack_options {
     void *context;
     // Where packed payloads come from that are made elsewhere (rs_gptq_model_payload); NULL: round to nearest here. packed is not called for them.
     rs_status (*payload)(void *source, const rs_tensor *packed, uint8_t *payload, rs_error *e);
-    // What is to be recorded behind each of them in an sTAT of kind `error`; NULL, or *values NULL: nothing.
-    rs_status (*values)(void *source, const rs_tensor *packed, rs_arena *a, const rs_value **values, rs_error *e);
+    // What is known about how each of them was made, for the sTAT of kind `error` behind it (made in a); NULL, or *values NULL: nothing but what every packed matrix gets (cost_map.h).
+    rs_status (*values)(void *source, const rs_tensor *packed, rs_arena *a, rs_value **values, rs_error *e);
     void *source;
 } rs_pack_options;
 

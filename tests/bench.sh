@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Measures what the README states. Needs $B (build folder); MODEL (GGUF, safetensors or directory) and TEXT, by default those in $RS_SHARED or ../shared.
-# Arguments or PARTS="..." name parts: fp llama fuse seeds reference residual subspace memory fuse-speed eval-speed gptq io tokenizer kernels int-gemm integer generation junctions size learn. Each prints: what, measured, wanted.
+# Arguments or PARTS="..." name parts: fp llama fuse seeds reference residual subspace memory fuse-speed eval-speed gptq io tokenizer kernels int-gemm integer generation junctions size learn stat. Each prints: what, measured, wanted.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 export PATH="$B/bin:$PATH" LC_ALL=C
@@ -280,5 +280,21 @@ part_learn() { # one step of learning: speed against sgemm and PyTorch, memory a
     rm -f "$dir/R.none.pt"
 }
 
-parts=${*:-${PARTS:-fp llama fuse seeds reference residual subspace memory fuse-speed eval-speed gptq io tokenizer kernels int-gemm integer generation junctions size learn}}
+part_stat() { # activations on the same windows as perplexity; weights apart
+    ready
+    local ours theirs packs weights round
+    packed 4
+    for form in model packed.4; do
+        for round in 1 2; do
+            ours=$(rs-stat -v --text "$text" --samples 16 --ctx 512 "$dir/$form.rsq" 2>&1 >/dev/null | sed -n 's/.* tokens, \([0-9]*\) tokens.s$/\1/p')
+            theirs=$(rs-eval -q --json --text "$text" --windows 16 --ctx 512 "$dir/$form.rsq" | field tokens_per_s)
+            row "$form, 16 windows of 512: rs-stat's walk / rs-eval, tokens/s" "$ours / $theirs = $(ratio "$ours" "$theirs")" ">= 0.7"
+        done
+    done
+    weights=$(seconds 2 "rs-stat -q $dir/model.rsq -o /dev/null")
+    packs=$(seconds 2 "rs-pack -q $dir/model.rsq -o /dev/null")
+    row "weight statistics (SQNR at 4 and 3 bits) / rs-pack at 4 bits, seconds" "$weights / $packs = $(ratio "$weights" "$packs")" "about 2"
+}
+
+parts=${*:-${PARTS:-fp llama fuse seeds reference residual subspace memory fuse-speed eval-speed gptq io tokenizer kernels int-gemm integer generation junctions size learn stat}}
 for p in $parts; do "part_$p"; done

@@ -71,6 +71,30 @@ static void falls(void)
     }
 }
 
+// The angles of junction j are those of T = R_j^T R_(j+1): each in a pair, falling, and the sum of their cosines is the trace of T; a chain of rank 4 has two planes.
+static void turned(rs_rotation *r, const rs_stat_head *h, const uint8_t *payload, bool chain, size_t j)
+{
+    const size_t d = (size_t)rs_rotation_d(r);
+    const float *theta = (const float *)(const void *)payload;
+    const double *R;
+    char name[40];
+    double trace = 0, sum = 0, *before = malloc(d * d * sizeof *before);
+    rs_error e = {0};
+    snprintf(name, sizeof name, "junction.%zu", j);
+    if (!CHECKF(strcmp(h->name, name) == 0 && h->n_parts == 1 && h->parts[0].shape[0] == d, "%s is not %s", h->name, name)) return;
+    CHECK(rs_rotation_basis(r, j, &R, &e) == RS_OK);
+    memcpy(before, R, d * d * sizeof *before);
+    CHECK(rs_rotation_basis(r, j + 1, &R, &e) == RS_OK);
+    for (size_t i = 0; i < d * d; i++) trace += before[i] * R[i];
+    for (size_t i = 0; i < d; i++) {
+        sum += cos((double)theta[i]);
+        CHECK((i == 0 || theta[i] <= theta[i - 1]) && fabsf(theta[i] - theta[i ^ 1]) < 1e-6f);
+    }
+    CHECKF(fabs(sum - trace) < 2e-6, "%s: cosines sum to %.9g, the trace is %.9g", name, sum, trace);
+    if (chain) CHECK(theta[4] == 0 && (theta[0] > 0) == (j + 1 < 2 * rs_rotation_layers(r)));
+    free(before);
+}
+
 // What is written: orthogonal, said so in statistics, and in a chain the product of the junctions is the basis that was learned.
 static void written(void)
 {
@@ -91,11 +115,15 @@ static void written(void)
                 for (size_t i = 0; i < c->d * c->d; i++) worst = fmax(worst, fabs(R[i] - (double)v->basis[j][i]));
             CHECKF(worst < 2e-6, "%s: a basis as written differs by %.3g", modes[k], worst);
             CHECK(error < 1e-6 && rs_rotation_is_global(r) == (k == 0) && rs_rotation_is_chain(r) == (k == 2));
+            size_t angles = 0;
             for (size_t i = 0; i < rs_mapped_stats(m); i++) {
                 const uint8_t *payload;
-                off = fmax(off, rs_map_f64(rs_mapped_stat(m, i, &payload)->values, "orthogonality", 1));
+                const rs_stat_head *h = rs_mapped_stat(m, i, &payload);
+                if (strcmp(h->of, "angles") == 0) turned(r, h, payload, k == 2, angles++);
+                else off = fmax(off, rs_map_f64(h->values, "orthogonality", 1));
             }
-            CHECKF(rs_mapped_stats(m) == c->L + (k == 1 ? 2 * c->L : 1) && off == error, "%s: %d statistics, the largest %.3g of %.3g", modes[k], (int)rs_mapped_stats(m), off, error);
+            CHECKF(angles == (k > 0 ? 2 * c->L : 0) && rs_mapped_stats(m) - angles == c->L + (k == 1 ? 2 * c->L : 1) && off == error, "%s: %d statistics, %d of angles, the largest %.3g of %.3g", modes[k],
+                   (int)rs_mapped_stats(m), (int)angles, off, error);
         }
         rs_rotation_free(r);
         rs_mapped_close(m);

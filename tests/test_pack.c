@@ -6,6 +6,7 @@
 
 #include "formats/cli.h"
 #include "inspect/verify.h"
+#include "quantize/cost_map.h"
 #include "tests/stages.h"
 #include "transforms/weights.h"
 
@@ -35,6 +36,44 @@ static float *decode(const rs_mapped *m, const rs_tensor *t, uint64_t *n)
     return w;
 }
 
+// Behind each packed matrix stands what rounding cost, cell by cell: here counted out from the two files.
+static void mapped_cost(const rs_mapped *b, const rs_tensor *u, const float *x, const float *y, size_t stat, const char *what)
+{
+    const uint8_t *payload;
+    const rs_stat_head *h = rs_mapped_stat(b, stat, &payload);
+    const uint64_t rows = u->shape[0], cols = u->shape[1], group = u->group > 0 ? u->group : cols, each = rs_map_uint(h->values, "rows_each", 0);
+    if (!CHECKF(strcmp(h->name, u->name) == 0 && strcmp(h->of, "error") == 0 && h->n_parts == 3 && each > 0, "%s: %s of %s stands behind %s", what, h->of, h->name, u->name)) return;
+    const uint64_t n = h->parts[0].shape[0], G = h->parts[0].shape[1];
+    CHECKF(n == (rows + each - 1) / each && G == cols / group && (n * G <= RS_COST_CELLS || n == 1), "%s: %s has %d x %d cells", what, u->name, (int)n, (int)G);
+    const float *sig = (const float *)(const void *)(payload + h->parts[0].off), *err = (const float *)(const void *)(payload + h->parts[1].off), *scale = (const float *)(const void *)(rs_mapped_payload(b, u) + rs_tensor_part(u, "scales")->off);
+    const uint32_t *clip = (const uint32_t *)(const void *)(payload + h->parts[2].off);
+    const int top = 1 << (rs_enc_bits(u->enc) - 1);
+    const bool wide = rs_tensor_part(u, "scales")->dtype == RS_F32;
+    double signal = 0, error = 0, worst = INFINITY;
+    uint64_t clipped = 0, at = 0;
+    bool same = true;
+    for (uint64_t c = 0; c < n * G; c++) {
+        double s = 0, d = 0;
+        uint64_t ends = 0;
+        for (uint64_t r = c / G * each; r < (c / G + 1) * each && r < rows; r++)
+            for (uint64_t j = c % G * group; j < (c % G + 1) * group; j++) {
+                const double v = x[r * cols + j], w = y[r * cols + j];
+                s += v * v;
+                d += (w - v) * (w - v);
+                if (wide) ends += w / (double)scale[r * G + c % G] > top - 1.5 || w / (double)scale[r * G + c % G] < 0.5 - top;
+            }
+        same = same && fabs(s - (double)sig[c]) <= 1e-6 * s && fabs(d - (double)err[c]) <= 1e-5 * d && (!wide || ends == clip[c]);
+        signal += s;
+        error += d;
+        clipped += clip[c];
+        if (10 * log10(s / d) < worst) worst = 10 * log10(s / d), at = c;
+    }
+    CHECKF(same, "%s: %s: a cell of the map is wrong", what, u->name);
+    CHECK(fabs(rs_map_f64(h->values, "signal", 0) - signal) <= 1e-9 * signal && fabs(rs_map_f64(h->values, "error", -1) - error) <= 1e-5 * error && rs_map_uint(h->values, "clipped", 0) == clipped);
+    CHECK(fabs(rs_map_f64(h->values, "sqnr", 0) - 10 * log10(signal / error)) < 1e-4 && fabs(rs_map_f64(h->values, "worst_sqnr", 0) - worst) < 1e-4 && rs_map_uint(h->values, "worst_group", n * G) == at);
+    CHECK(fabs(rs_map_f64(h->values, "clip", -1) - (double)clipped / (double)(rows * cols)) < 1e-12);
+}
+
 struct sums {
     double signal, error;
     uint64_t weights;
@@ -59,6 +98,7 @@ static double compare(const rs_pack_options *o, const char *from, const char *to
     struct sums s = {0};
     if (!CHECKF(rs_mapped_open(&a, from, &e) == RS_OK && rs_mapped_open(&b, to, &e) == RS_OK, "%s", e.text)) return 1e9;
     CHECK(rs_mapped_count(a) == rs_mapped_count(b));
+    size_t stats = 0;
     for (size_t i = 0; i < rs_mapped_count(a) && i < rs_mapped_count(b); i++) {
         const rs_tensor *t = rs_mapped_tensor(a, i), *u = rs_mapped_tensor(b, i);
         CHECKF(strcmp(t->name, u->name) == 0 && t->role == u->role && t->n_xf == u->n_xf, "%s: tensor %d is %s, was %s", what, (int)i, u->name, t->name);
@@ -80,9 +120,11 @@ static double compare(const rs_pack_options *o, const char *from, const char *to
         }
         s.weights += packed ? n : 0;
         CHECKF(near, "%s: %s is not rounded to nearest", what, t->name);
+        if (packed && CHECK(stats < rs_mapped_stats(b))) mapped_cost(b, u, x, y, stats++, what);
         free(x);
         free(y);
     }
+    CHECK(stats == rs_mapped_stats(b));
     const rs_plan *p = &rs_mapped_head(b)->plan;
     CHECK(p->a.bits == o->a.bits && p->a.sym == o->a.sym && p->a.clip == o->a.clip && p->a.group == o->a.group);
     CHECK(p->kv.bits == o->kv.bits && p->kv.sym == o->kv.sym && p->kv.clip == o->kv.clip && p->kv.group == o->kv.group && p->r4.on == rs_mapped_head(a)->plan.r4.on);

@@ -89,6 +89,24 @@ static void every_rank(const tiny_spec *s)
     CHECKF(x <= 1e-5, "by energy: logits differ by %.3g", x);
 }
 
+// The frame of junction j, written by the step behind: angles whose cosines sum to the trace of T, and what the cut kept.
+static void said(const rs_mapped *m, uint64_t j, uint64_t d, const double *T)
+{
+    const uint8_t *payload;
+    const rs_stat_head *h = rs_mapped_stat(m, j, &payload);
+    const float *theta = (const float *)(const void *)payload;
+    char name[40];
+    double trace = 0, sum = 0;
+    snprintf(name, sizeof name, "junction.%d", (int)j);
+    if (!CHECKF(strcmp(h->name, name) == 0 && strcmp(h->of, "angles") == 0 && h->step == 0 && h->n_parts == 1 && h->parts[0].shape[0] == d, "%s of %s for %s", h->of, h->name, name)) return;
+    for (uint64_t i = 0; i < d; i++) {
+        trace += T[i * d + i];
+        sum += cos((double)theta[i]);
+    }
+    CHECKF(fabs(sum - trace) < 1e-5, "%s: cosines sum to %.9g, the trace is %.9g", name, sum, trace);
+    CHECK(rs_map_uint(h->values, "rank", 0) == 8 && rs_map_f64(h->values, "kept", 0) == last_loss[j].kept && rs_map_f64(h->values, "error", 0) == last_loss[j].error);
+}
+
 // The set itself, cut: the same junctions, a chain whose fused network is the original; paper: the error said is the error there.
 static void sets(const tiny_spec *s)
 {
@@ -107,6 +125,7 @@ static void sets(const tiny_spec *s)
         CHECK(!rs_rotation_is_chain(a) && rs_rotation_is_chain(b) && memcmp(rs_mapped_head(dense)->base, rs_mapped_head(chain)->base, 16) == 0);
         double *R = malloc(d * d * sizeof *R), *T = malloc(d * d * sizeof *T), *at = malloc(d * d * sizeof *at);
         const double *p;
+        CHECK(rs_mapped_stats(chain) == 2 * s->L);
         for (uint64_t j = 0; j + 1 < 2 * s->L; j++) {
             const float *q, *m;
             uint64_t rank;
@@ -116,6 +135,7 @@ static void sets(const tiny_spec *s)
             CHECK(rs_rotation_basis(a, j + 1, &p, &e) == RS_OK);
             rs_dense_tn(d, d, d, at, d, p, d, 0, T, d);
             CHECK(rs_rotation_junction(b, j, &rank, &q, &m, &e) == RS_OK && rank == 8);
+            said(chain, j, d, T);
             memset(R, 0, d * d * sizeof *R);
             for (uint64_t i = 0; i < d; i++) R[i * d + i] = 1;
             CHECK(rs_lowrank_step(d, rank, q, m, R, &e) == RS_OK);

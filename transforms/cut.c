@@ -46,6 +46,7 @@ void rs_cut_free(rs_cut *c)
 }
 
 const double *rs_cut_basis(const rs_cut *c) { return c->basis; }
+bool rs_cut_angles(const rs_cut *c, float *theta) { return c->moments == NULL && rs_lowrank_angles(c->l, theta); }
 uint64_t rs_cut_macs(uint64_t d, uint64_t rank) { return rank * (2 * d + rank); }
 uint64_t rs_cut_bytes(uint64_t d, uint64_t rank) { return rank * (d + rank) * sizeof(float); }
 

@@ -21,6 +21,8 @@ RS_MUST_CHECK rs_status rs_cut_weigh(rs_cut *c, rs_moments *m, rs_error *e);
 RS_MUST_CHECK rs_status rs_cut_start(rs_cut *c, const double *R, rs_error *e);
 // The next learned basis, R_(j+1): q, m (of c until the next call) and loss of junction j, as rs_lowrank_cut gives them. RS_E_INTERNAL above 2L; RS_USAGE, E_VALUE, E_NOMEM.
 RS_MUST_CHECK rs_status rs_cut_next(rs_cut *c, const double *R, const float **q, const float **m, rs_lowrank_loss *loss, rs_error *e);
+// The angles of the T that this call cut, as rs_lowrank_angles has them; false also where subspaces are chosen by activations.
+bool rs_cut_angles(const rs_cut *c, float *theta);
 // The basis where the walk stands: R^_j, in the paper's form R_j; [d, d], owned by c.
 const double *rs_cut_basis(const rs_cut *c);
 // Multiply-accumulates that a junction of this rank costs per token, 2 d r + r^2, and the bytes of its f32 matrices.

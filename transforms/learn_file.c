@@ -109,7 +109,7 @@ rs_status rs_learn_write(rs_learn *l, const rs_learn_origin *from, rs_out *out, 
     rs_learned_recall(rs_learn_set(l));
     rs_status s = rs_learned_refresh(rs_learn_set(l), e);
     if (s == RS_OK) s = open_writer(from, out, &w, e);
-    if (s == RS_OK) s = rs_learned_write(rs_learn_set(l), w, error, e);
+    if (s == RS_OK) s = rs_learned_write(rs_learn_set(l), w, true, error, e);
     if (s == RS_OK) s = finish(from, w, e);
     rs_writer_free(w);
     return s;
@@ -124,7 +124,7 @@ rs_status rs_learn_checkpoint(rs_learn *l, const rs_learn_origin *from, rs_out *
     // The best set as tensors: it changes places with the current one while it is written.
     if (s == RS_OK) {
         rs_learned_swap(rs_learn_set(l));
-        s = rs_learned_write(rs_learn_set(l), w, &error, e);
+        s = rs_learned_write(rs_learn_set(l), w, false, &error, e);
         rs_learned_swap(rs_learn_set(l));
     }
     if (s == RS_OK) s = finish(from, w, e);

@@ -15,7 +15,7 @@ typedef struct rs_learn_origin {
     char *const *argv;
 } rs_learn_origin;
 
-// Writes the best set to out (opened by the caller, committed here). *error: the largest |R^T R - I| of its matrices as stored, which stands with each of them in a statistics frame too.
+// Writes the best set to out (opened by the caller, committed here). *error: the largest |R^T R - I| of its matrices as stored, which stands with each of them in a statistics frame too, as the angles of each junction do.
 // E_VALUE, E_NOMEM, errors of writing. The current set becomes the best one.
 RS_MUST_CHECK rs_status rs_learn_write(rs_learn *l, const rs_learn_origin *from, rs_out *out, double *error, rs_error *e);
 // Writes a checkpoint of the state as it is to out (committed here); the state does not change.

@@ -8,6 +8,7 @@
 
 #include "kernels/threads.h"
 #include "transforms/adam.h"
+#include "transforms/angles.h"
 #include "transforms/cayley.h"
 #include "transforms/chain.h"
 #include "transforms/cut.h"
@@ -387,27 +388,73 @@ static rs_status write_matrix(rs_writer *w, rs_role role, uint64_t j, size_t n, 
     return write_error(w, role, j, off, e);
 }
 
-static rs_status write_set(rs_learned *s, rs_writer *w, float *f32, double *f64, double *error, rs_error *e)
+// The frame of junction j, between the bases that before and now [d, d] hold; the last one leads from a basis to itself.
+static rs_status write_angles(const rs_learned *s, rs_writer *w, size_t j, const double *before, const double *now, rs_error *e)
 {
-    const size_t r = 2 * s->r2;
+    float *theta = calloc(s->d + 1, sizeof *theta);
+    double error = 0;
+    rs_arena *a = rs_arena_new();
+    rs_value *values = rs_value_map(a);
+    rs_status status = theta == NULL ? no_memory(e) : before != now ? rs_angles_between(s->d, before, now, theta, &error, e) : RS_OK;
+    if (status == RS_OK && before != now && !rs_map_put(a, values, "orthogonality", rs_value_f64(a, error))) status = no_memory(e);
+    if (status == RS_OK) status = rs_angles_write(w, rs_writer_steps(w) - 1, j, s->d, theta, values, e);
+    rs_arena_free(a);
+    free(theta);
+    return status;
+}
+
+// That of a junction of rank r, which turns nothing outside its subspace: the angles are those of S = m + I.
+static rs_status write_chain_angles(const rs_learned *s, rs_writer *w, size_t j, size_t r, const float *m, rs_error *e)
+{
+    float *theta = calloc(s->d + 1, sizeof *theta);
+    double *S = malloc((r * r + r + 1) * sizeof *S), *wide = S + r * r;
+    rs_status status = theta == NULL || S == NULL ? no_memory(e) : RS_OK;
+    for (size_t i = 0; status == RS_OK && i < r * r; i++) S[i] = (double)m[i] + (i % (r + 1) == 0 ? 1 : 0);
+    if (status == RS_OK && r > 0) status = rs_dense_orthonormalise(r, r, S, e);
+    if (status == RS_OK) status = rs_angles_of(r, S, wide, e);
+    for (size_t i = 0; status == RS_OK && i < r; i++) theta[i] = (float)wide[i];
+    if (status == RS_OK) status = rs_angles_write(w, rs_writer_steps(w) - 1, j, s->d, theta, NULL, e);
+    free(theta);
+    free(S);
+    return status;
+}
+
+static rs_status write_junction(rs_learned *s, rs_writer *w, size_t j, size_t r, const float *q, const float *m, bool angles, rs_error *e)
+{
+    RS_TRY(rs_rotation_write_junction(w, j, s->d, r, q, m, e));
+    return angles ? write_chain_angles(s, w, j, r, m, e) : RS_OK;
+}
+
+// f64 has room for two matrices.
+static rs_status write_set(rs_learned *s, rs_writer *w, bool angles, float *f32, double *f64, double *error, rs_error *e)
+{
+    const size_t r = 2 * s->r2, n = s->d * s->d;
+    double *now = f64;
     for (size_t i = 0; i < s->L; i++) RS_TRY(write_matrix(w, RS_ROLE_HEADROT, i, s->h, s->head[i], f32, f64, error, e));
-    for (size_t j = 0; j < s->dense; j++) RS_TRY(write_matrix(w, RS_ROLE_ROT, j, s->d, s->a[R] + j * s->d * s->d, f32, f64, error, e));
-    if (s->shape.mode == RS_LEARN_DENSE) return rs_rotation_write_basis(w, s->bases, s->d, f64, e); // the last one again, before the head
+    for (size_t j = 0; j < s->dense; j++) {
+        now = f64 + j % 2 * n;
+        RS_TRY(write_matrix(w, RS_ROLE_ROT, j, s->d, s->a[R] + j * n, f32, now, error, e));
+        if (angles && j > 0) RS_TRY(write_angles(s, w, j - 1, f64 + (j - 1) % 2 * n, now, e));
+    }
+    if (s->shape.mode == RS_LEARN_DENSE) {
+        RS_TRY(rs_rotation_write_basis(w, s->bases, s->d, now, e)); // the last one again, before the head
+        return angles ? write_angles(s, w, s->bases - 1, now, now, e) : RS_OK;
+    }
     for (size_t j = 0; j < s->junctions; j++) {
         const size_t at = j * s->d * s->r2;
         RS_TRY(rs_chain_qs(s->d, s->r2, s->a[U] + at, s->a[V] + at, f32, f32 + s->d * r, e));
-        RS_TRY(rs_rotation_write_junction(w, j, s->d, r, f32, f32 + s->d * r, e));
+        RS_TRY(write_junction(s, w, j, r, f32, f32 + s->d * r, angles, e));
     }
-    return s->junctions > 0 ? rs_rotation_write_junction(w, s->junctions, s->d, 0, NULL, NULL, e) : RS_OK;
+    return s->junctions > 0 ? write_junction(s, w, s->junctions, 0, NULL, NULL, angles, e) : RS_OK;
 }
 
-rs_status rs_learned_write(rs_learned *s, rs_writer *w, double *error, rs_error *e)
+rs_status rs_learned_write(rs_learned *s, rs_writer *w, bool angles, double *error, rs_error *e)
 {
     const size_t n = s->d * s->d, r = 2 * s->r2, room = n > r * (s->d + r) ? n : r * (s->d + r);
     float *f32 = malloc(room * sizeof *f32);
-    double *f64 = malloc(n * sizeof *f64);
+    double *f64 = malloc(2 * n * sizeof *f64);
     *error = 0;
-    rs_status status = f32 == NULL || f64 == NULL ? no_memory(e) : write_set(s, w, f32, f64, error, e);
+    rs_status status = f32 == NULL || f64 == NULL ? no_memory(e) : write_set(s, w, angles, f32, f64, error, e);
     free(f32);
     free(f64);
     return status;

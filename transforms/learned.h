@@ -52,8 +52,9 @@ void rs_learned_keep(rs_learned *s);
 void rs_learned_recall(rs_learned *s);
 // Current and kept parameters change places; bases made of them are not made anew.
 void rs_learned_swap(rs_learned *s);
-// Writes the current set as tensors of a rotations file, orthonormalised in fp64; *error: the largest |R^T R - I| of what was written, as f32. E_VALUE, E_NOMEM, errors of the writer.
-RS_MUST_CHECK rs_status rs_learned_write(rs_learned *s, rs_writer *w, double *error, rs_error *e);
+// Writes the current set as tensors of a rotations file, orthonormalised in fp64; *error: the largest |R^T R - I| of what was written, as f32. angles: with the rotation angles of each junction in a
+// statistics frame behind it, which costs about 10 d^3 operations for each pair of dense bases. E_VALUE, E_NOMEM, errors of the writer.
+RS_MUST_CHECK rs_status rs_learned_write(rs_learned *s, rs_writer *w, bool angles, double *error, rs_error *e);
 // The arrays that make up the whole state, for checkpoints: name, data and number of floats of array i; false past the last. count: steps taken, of Adam.
 bool rs_learned_array(rs_learned *s, size_t i, const char **name, float **data, size_t *n);
 uint64_t *rs_learned_count(rs_learned *s);

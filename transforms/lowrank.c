@@ -6,12 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "transforms/angles.h"
 #include "transforms/dense.h"
 
 struct rs_lowrank {
     uint64_t d;
     double *a;       // [d, d]: T, then the symmetric part of T - I
     double *values;  // [d]: cos(angle) - 1, ascending
+    bool known;      // of the last T
     void *work;
     double *vectors; // [cap, d]: rows are the columns of Q
     double *y, *z;   // [d, cap]
@@ -82,12 +84,7 @@ static rs_status reserve(rs_lowrank *l, uint64_t rank, rs_error *e)
     return RS_OK;
 }
 
-// The angle of a plane from cos(angle) - 1, in degrees: sin^2(angle / 2) = (1 - cos) / 2.
-static double degrees(double value)
-{
-    double half = sqrt(value < 0 ? -value / 2 : 0);
-    return 2 * asin(half < 1 ? half : 1) * (180 / 3.14159265358979323846);
-}
+static double degrees(double value) { return rs_angles_from(value) * (180 / 3.14159265358979323846); }
 
 // At rank d nothing is cut: Q = I, S = T.
 static rs_status whole(rs_lowrank *l, rs_lowrank_loss *loss, rs_error *e)
@@ -122,12 +119,21 @@ static rs_status spectrum(rs_lowrank *l, rs_error *e)
         l->a[i * d + i] -= 1;
         for (uint64_t j = i + 1; j < d; j++) l->a[i * d + j] = l->a[j * d + i] = 0.5 * (l->a[i * d + j] + l->a[j * d + i]);
     }
-    return rs_dense_eigenvalues(d, l->a, l->values, l->work, e);
+    RS_TRY(rs_dense_eigenvalues(d, l->a, l->values, l->work, e));
+    l->known = true;
+    return RS_OK;
+}
+
+bool rs_lowrank_angles(const rs_lowrank *l, float *theta)
+{
+    for (uint64_t i = 0; l->known && i < l->d; i++) theta[i] = (float)rs_angles_from(l->values[i]);
+    return l->known;
 }
 
 rs_status rs_lowrank_gains(rs_lowrank *l, const double *A, const double *B, double *gain, rs_error *e)
 {
     uint64_t d = l->d;
+    l->known = false;
     rs_dense_tn(d, d, d, A, d, B, d, 0, l->a, d);
     RS_TRY(spectrum(l, e));
     for (uint64_t k = 0; k < d / 2; k++) gain[k] = fmax(0, -2 * (l->values[2 * k] + l->values[2 * k + 1]));
@@ -146,8 +152,13 @@ rs_status rs_lowrank_cut(rs_lowrank *l, const double *A, const double *B, const 
     }
     *loss = (rs_lowrank_loss){.norm = sqrt(total), .kept = 1, .error = sqrt(total)};
     *q = *m = NULL;
+    l->known = false;
     if (!isfinite(total)) return rs_fail(e, RS_E_VALUE, "a junction that is not finite");
-    if (loss->norm < 1e-6 * sqrt((double)d)) return RS_OK;
+    if (loss->norm < 1e-6 * sqrt((double)d)) {
+        memset(l->values, 0, d * sizeof *l->values);
+        l->known = true;
+        return RS_OK;
+    }
     if (rule->energy <= 0 && r == d) {
         RS_TRY(reserve(l, d, e));
         RS_TRY(whole(l, loss, e));

@@ -32,6 +32,8 @@ void rs_lowrank_free(rs_lowrank *l);
 RS_MUST_CHECK rs_status rs_lowrank_cut(rs_lowrank *l, const double *A, const double *B, const rs_lowrank_rule *rule, const float **q, const float **m, rs_lowrank_loss *loss, rs_error *e);
 // gain[0 .. d/2 - 1]: the share of |T - I|_F^2 in each rotation plane of T = A^T B, from the largest down: what rank 2k + 2 loses less than rank 2k. E_VALUE.
 RS_MUST_CHECK rs_status rs_lowrank_gains(rs_lowrank *l, const double *A, const double *B, double *gain, rs_error *e);
+// The angles of the T that was cut last (or whose gains were asked for), in radians, largest first, each plane's twice, into theta [d]; false where the cut did not need them (rank d).
+bool rs_lowrank_angles(const rs_lowrank *l, float *theta);
 // R <- R T^ in fp64, R [d, d]: Q and S as stored are made orthonormal to fp64 first, so that a walk over many junctions stays orthogonal. E_VALUE (far from orthonormal), E_NOMEM.
 RS_MUST_CHECK rs_status rs_lowrank_step(uint64_t d, uint64_t rank, const float *q, const float *m, double *R, rs_error *e);
 

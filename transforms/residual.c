@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "transforms/angles.h"
 #include "transforms/budget.h"
 #include "transforms/cut.h"
 #include "transforms/dense.h"
@@ -32,6 +33,9 @@ struct rs_residual {
     uint64_t *rank;         // [2L] of a budget, NULL: by the rule
     rs_lowrank_loss *loss;  // [2L]
     size_t n_loss;
+    float *theta;           // [2L, d]: the angles of what was cut, where
+    bool *turns;            // [2L] says that they are known
+    bool *told;             // [2L]: the set says so itself
     FILE *spool;            // q and m of each junction with a rank, f32
     float *q, *m;           // of one junction, [d, cap] and [cap, cap]
     uint64_t cap;
@@ -61,6 +65,9 @@ void rs_residual_close(rs_residual *r)
     free(r->head.plan.except);
     free(r->rank);
     free(r->loss);
+    free(r->theta);
+    free(r->turns);
+    free(r->told);
     free(r->q);
     free(r->m);
     free(r->basis);
@@ -82,6 +89,38 @@ static rs_status new_cut(rs_residual *r, rs_cut **c, rs_error *e)
     RS_TRY(rs_cut_new(c, r->L, r->d, &r->o.rule, r->o.paper, e));
     if (r->rank != NULL) rs_cut_ranks(*c, r->rank);
     return r->o.moments != NULL ? rs_cut_weigh(*c, r->o.moments, e) : RS_OK;
+}
+
+// ---- what is kept about each junction
+
+static rs_status keep_angles(rs_residual *r, const rs_cut *c, size_t j, rs_error *e)
+{
+    const uint64_t n = 2 * r->L;
+    if (r->theta == NULL) {
+        r->theta = malloc((n * r->d + 1) * sizeof *r->theta);
+        r->turns = calloc(n + 1, sizeof *r->turns);
+        if (r->theta == NULL || r->turns == NULL) return no_memory(r, e);
+    }
+    r->turns[j] = rs_cut_angles(c, r->theta + j * r->d);
+    return RS_OK;
+}
+
+// Behind everything else: the junctions that arrived, by their angles, and what the cut kept of them.
+static rs_status write_angles(const rs_residual *r, rs_error *e)
+{
+    rs_status status = RS_OK;
+    for (size_t j = 0; status == RS_OK && j < r->n_loss; j++) {
+        const rs_lowrank_loss *l = &r->loss[j];
+        if (r->told != NULL && r->told[j]) continue;
+        rs_arena *a = rs_arena_new();
+        rs_value *values = rs_value_map(a);
+        bool good = rs_map_put(a, values, "error", rs_value_f64(a, l->error));
+        good = rs_map_put(a, values, "kept", rs_value_f64(a, l->kept)) && good;
+        good = rs_map_put(a, values, "rank", rs_value_uint(a, l->rank)) && good;
+        status = good ? rs_angles_write(r->s->writer, rs_stage_step(r->s) - 1, j, r->d, r->turns[j] ? r->theta + j * r->d : NULL, values, e) : no_memory(r, e);
+        rs_arena_free(a);
+    }
+    return status;
 }
 
 static rs_status spend(rs_residual *r, rs_rotation *set, rs_error *e)
@@ -137,6 +176,7 @@ static rs_status cut_all(rs_residual *r, rs_cut *c, rs_error *e)
         const float *q, *m;
         RS_TRY(rs_rotation_basis(r->rotation, j + 1, &R, e));
         RS_TRY(rs_cut_next(c, R, &q, &m, &r->loss[j], e));
+        RS_TRY(keep_angles(r, c, j, e));
         RS_TRY(spool_write(r, r->loss[j].rank, q, m, e));
         r->n_loss = j + 1;
     }
@@ -209,7 +249,8 @@ static rs_status decide(rs_residual *r, rs_error *e)
     if (r->o.rotations != NULL) return rs_fail(e, RS_USAGE, "the input holds rotations itself: no -R");
     if (r->o.moments != NULL) return rs_fail(e, RS_USAGE, "the input holds rotations: activations need the weights of a model");
     r->loss = calloc(2 * r->L + 1, sizeof *r->loss);
-    if (r->loss == NULL) return no_memory(r, e);
+    r->told = calloc(2 * r->L + 1, sizeof *r->told);
+    if (r->loss == NULL || r->told == NULL) return no_memory(r, e);
     if (!r->o.budgeted) return RS_OK;
     rs_rotation *set;
     RS_TRY(rs_rotation_from_file(&set, r->o.input, e));
@@ -338,7 +379,8 @@ static rs_status run_weights(rs_residual *r, void (*tick)(void *context, double 
         if (tick != NULL && it->type == RS_FRAME_TENS) tick(context, ++done);
     }
     RS_TRY(rs_relay_finish(r->relay, e));
-    return check_provenance(r, e);
+    RS_TRY(check_provenance(r, e));
+    return write_angles(r, e);
 }
 
 // ---- a set of rotations
@@ -366,6 +408,7 @@ static rs_status cut_basis(rs_residual *r, const rs_frame *f, rs_cut **c, float 
     const float *q, *m;
     rs_lowrank_loss *loss = &r->loss[r->n_loss++];
     RS_TRY(rs_cut_next(*c, r->product, &q, &m, loss, e));
+    RS_TRY(keep_angles(r, *c, j - 1, e));
     if (r->o.rule.rank == 0 && !(r->o.rule.energy > 0)) return RS_OK;
     return rs_rotation_write_junction(r->s->writer, j - 1, r->d, loss->rank, q, m, e);
 }
@@ -377,12 +420,21 @@ static bool about_cut_basis(const rs_frame *f)
     return f->type == RS_FRAME_STAT && rs_frames_index(f->stat->name, "rot.", &j) && j > 0;
 }
 
+// A set that says itself how its junctions turn keeps its word.
+static void note_angles(rs_residual *r, const rs_frame *f)
+{
+    int64_t j;
+    if (f->type == RS_FRAME_STAT && strcmp(f->stat->of, "angles") == 0 && f->stat->step + 1 == rs_stage_step(r->s) && rs_frames_index(f->stat->name, "junction.", &j) && (uint64_t)j < 2 * r->L)
+        r->told[j] = true;
+}
+
 static rs_status run_rotations(rs_residual *r, rs_cut **c, float **raw, void (*tick)(void *context, double done), void *context, rs_error *e)
 {
     for (double done = 0;;) {
         rs_frame f;
         RS_TRY(rs_reader_next(r->s->reader, &f, e));
-        if (f.type == RS_FRAME_END) return RS_OK;
+        if (f.type == RS_FRAME_END) return write_angles(r, e);
+        note_angles(r, &f);
         if (f.type == RS_FRAME_TENS && f.tensor->role == RS_ROLE_TRANS) return rs_fail(e, RS_USAGE, "tensor %s: a junction of the input is low-rank already", f.tensor->name);
         if (f.type == RS_FRAME_TENS && f.tensor->role == RS_ROLE_ROT) RS_TRY(cut_basis(r, &f, c, raw, e));
         else if (!about_cut_basis(&f)) RS_TRY(rs_stage_copy(r->s, &f, e));

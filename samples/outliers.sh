@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Where the outliers are and what rotations make of them: make outliers MODEL=... CALIB=... TEXT=... (needs $B, the build folder).
+# MODEL: a Hugging Face directory, safetensors or GGUF; CALIB: text to learn from; TEXT: text to measure activations on.
+# Variables: RANK=32  STEPS=80  LENGTH=512  SEED=1  SAMPLES=16  CTX=512  SET= (a learned set to take)  OUT=build/outliers
+# What is learned and measured stays in OUT and is taken from there the next time. Prints a table: worst and median over the layers of max/RMS, excess kurtosis and SQNR at 4 bits.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export PATH="$B/bin:$PATH" LC_ALL=C
+: "${MODEL:?name a model: make outliers MODEL=dir CALIB=text TEXT=text}" "${TEXT:?name a text to measure on}"
+rank=${RANK:-32} steps=${STEPS:-80} length=${LENGTH:-512} seed=${SEED:-1} samples=${SAMPLES:-16} ctx=${CTX:-512}
+out=${OUT:-build/outliers}
+set=${SET:-$out/rot.rsq}
+mkdir -p "$out"
+
+[ -e "$out/model.rsq" ] || rs-import -q "$MODEL" -o "$out/model.rsq"
+[ -e "$set" ] || rs-learn "$out/model.rsq" --text "${CALIB:?name a text to learn from}" --mode dense --project "$rank" --steps "$steps" --length "$length" --seed "$seed" -o "$set" >&2
+
+form() { # NAME: the model in full precision, as it came or rotated, on standard output
+    case $1 in
+    before) cat "$out/model.rsq" ;;
+    hadamard) rs-fuse -q --seed "$seed" "$out/model.rsq" ;;
+    learned) rs-fuse -q -R "$set" "$out/model.rsq" | rs-residual -q -R "$set" --rank "$rank" ;;
+    esac
+}
+for name in before hadamard learned; do
+    [ -e "$out/$name.csv" ] || form $name | rs-stat -q --csv --text "$TEXT" --samples "$samples" --ctx "$ctx" -o "$out/$name.csv"
+done
+
+# what, file: worst (by max/RMS and kurtosis the largest, by SQNR the smallest) and median of the layers
+figures() { # OF ROLE FILE
+    tr -d '\r' <"$3" | awk -F, -v of="$1" -v role="$2" '
+        NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next }
+        $at["of"] == of && $at["role"] == role && $at["rms"] > 0 { n++; m[n] = $at["max"] / $at["rms"]; k[n] = $at["kurt"] + 0; s[n] = $at["sqnr4"] + 0 }
+        function sorted(x,   i, j, t) { for (i = 2; i <= n; i++) { t = x[i]; for (j = i - 1; j > 0 && x[j] > t; j--) x[j + 1] = x[j]; x[j + 1] = t } }
+        function median(x) { return n % 2 ? x[(n + 1) / 2] : (x[n / 2] + x[n / 2 + 1]) / 2 }
+        END { sorted(m); sorted(k); sorted(s); printf " %.1f, %.1f | %.3g, %.3g | %.1f, %.1f |", m[n], median(m), k[n], median(k), s[1], median(s) }'
+}
+echo "| worst layer, median | | max/RMS | kurtosis | SQNR4, dB |"
+echo "|---|---|---|---|---|"
+while read -r of role what; do
+    for name in before hadamard learned; do
+        echo "| $([ $name = before ] && echo "$what") | $name |$(figures "$of" "$role" "$out/$name.csv")"
+    done
+done <<'END'
+input q input of q k v
+input o input of o
+input gate input of gate up
+input down input of down
+kv k K
+kv v V
+weight q weights of q
+weight down weights of down
+END
