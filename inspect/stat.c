@@ -12,7 +12,7 @@
 #include "kernels/scan.h"
 #include "kernels/threads.h"
 
-enum { STRIP = 64, PIECE = 1 << 14, MOST_SLOTS = 64 }; // channels of a strip; values of a piece of rows
+enum { STRIP = 64, PIECE = 1 << 14, MOST_SLOTS = 64, COUNTS = 1 << 12 }; // channels of a strip; values of a piece of rows; counts that are added up at a time
 #define LARGE 100.0f   // a massive row: its largest magnitude is above this,
 #define TIMES 1000.0f  // and at least so many times the median (arXiv 2402.17762)
 
@@ -121,16 +121,19 @@ static int rising(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-// Whether the largest magnitude is massive against the median of the n finite ones in x; work: n floats.
-static bool massive(size_t n, const float *x, float max, float *work)
+// Whether the largest magnitude is massive against the median of the n values in x, bad of which are not finite; work: n floats. The median itself is looked for only where the two values in the
+// middle lie on different sides.
+static bool massive(size_t n, size_t bad, const float *x, float max, float *work)
 {
-    size_t count = 0;
+    size_t low = 0, count = 0;
     if (!(max > LARGE)) return false;
+    for (size_t i = 0; i < n; i++) low += (double)TIMES * fabs((double)x[i]) <= (double)max;
+    if (low <= (n - bad - 1) / 2) return false;
+    if (low > (n - bad) / 2) return true;
     for (size_t i = 0; i < n; i++)
         if (isfinite(x[i])) work[count++] = fabsf(x[i]);
     qsort(work, count, sizeof *work, rising);
-    const double median = ((double)work[(count - 1) / 2] + (double)work[count / 2]) / 2;
-    return (double)max >= (double)TIMES * median;
+    return (double)max >= (double)TIMES * (((double)work[(count - 1) / 2] + (double)work[count / 2]) / 2);
 }
 
 static void row(const struct call *c, struct slot *slot, const float *x)
@@ -144,7 +147,7 @@ static void row(const struct call *c, struct slot *slot, const float *x)
     if (!(scan.square > 0)) return;
     const double incoherence = (double)scan.max * sqrt((double)(n - scan.bad) / scan.square);
     if (!(incoherence <= slot->incoherence)) slot->incoherence = incoherence;
-    if (c->s->o.tokens && massive(n, x, scan.max, slot->copy)) slot->massive++;
+    if (c->s->o.tokens && massive(n, scan.bad, x, scan.max, slot->copy)) slot->massive++;
 }
 
 // The errors of a piece of rows by every quantiser and width.
@@ -175,14 +178,25 @@ static void take_pieces(void *context, size_t i)
     }
 }
 
+// A part of the counts, from all slots.
+static void join_counts(void *context, size_t part)
+{
+    struct call *c = context;
+    const size_t first = part * COUNTS;
+    for (size_t i = 0; i < c->w->slots; i++) {
+        uint64_t *count = c->w->slot[i].count + first;
+        for (size_t k = 0; k < COUNTS; k++) c->s->count[first + k] += count[k];
+        memset(count, 0, COUNTS * sizeof *count);
+    }
+}
+
 // Sums that do not depend on who took which piece.
 static void join(struct call *c)
 {
     rs_stat *s = c->s;
+    rs_threads_for(RS_SCAN_HALVES / COUNTS, join_counts, c);
     for (size_t i = 0; i < c->w->slots; i++) {
         struct slot *slot = &c->w->slot[i];
-        for (size_t k = 0; k < RS_SCAN_HALVES; k++) s->count[k] += slot->count[k];
-        memset(slot->count, 0, RS_SCAN_HALVES * sizeof *slot->count);
         rs_stat_top_join(&s->top, &slot->top);
         if (!(slot->incoherence <= s->incoherence) && !isnan(slot->incoherence)) s->incoherence = slot->incoherence;
         s->zeros += slot->zeros;

@@ -3,7 +3,8 @@
 # Where the outliers are and what rotations make of them: make outliers MODEL=... CALIB=... TEXT=... (needs $B, the build folder).
 # MODEL: a Hugging Face directory, safetensors or GGUF; CALIB: text to learn from; TEXT: text to measure activations on.
 # Variables: RANK=32  STEPS=80  LENGTH=512  SEED=1  SAMPLES=16  CTX=512  SET= (a learned set to take)  OUT=build/outliers
-# What is learned and measured stays in OUT and is taken from there the next time. Prints a table: worst and median over the layers of max/RMS, excess kurtosis and SQNR at 4 bits.
+# What is learned and measured stays in OUT and is taken from there the next time. Prints a table: worst layer and median of the layers
+# by max/RMS, excess kurtosis and SQNR at 4 bits, as the model came, after one random Hadamard, and with learned rotations and junctions of rank RANK.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$B/bin:$PATH" LC_ALL=C
@@ -27,21 +28,21 @@ for name in before hadamard learned; do
     [ -e "$out/$name.csv" ] || form $name | rs-stat -q --csv --text "$TEXT" --samples "$samples" --ctx "$ctx" -o "$out/$name.csv"
 done
 
-# what, file: worst (by max/RMS and kurtosis the largest, by SQNR the smallest) and median of the layers
-figures() { # OF ROLE FILE
-    tr -d '\r' <"$3" | awk -F, -v of="$1" -v role="$2" '
+# One cell: worst (by max/RMS and kurtosis the largest, by SQNR the smallest) and median of the layers.
+figure() { # OF ROLE MEASURE FILE
+    tr -d '\r' <"$4" | awk -F, -v of="$1" -v role="$2" -v measure="$3" '
         NR == 1 { for (i = 1; i <= NF; i++) at[$i] = i; next }
-        $at["of"] == of && $at["role"] == role && $at["rms"] > 0 { n++; m[n] = $at["max"] / $at["rms"]; k[n] = $at["kurt"] + 0; s[n] = $at["sqnr4"] + 0 }
-        function sorted(x,   i, j, t) { for (i = 2; i <= n; i++) { t = x[i]; for (j = i - 1; j > 0 && x[j] > t; j--) x[j + 1] = x[j]; x[j + 1] = t } }
-        function median(x) { return n % 2 ? x[(n + 1) / 2] : (x[n / 2] + x[n / 2 + 1]) / 2 }
-        END { sorted(m); sorted(k); sorted(s); printf " %.1f, %.1f | %.3g, %.3g | %.1f, %.1f |", m[n], median(m), k[n], median(k), s[1], median(s) }'
+        $at["of"] == of && $at["role"] == role && $at["rms"] > 0 { x[++n] = measure == "max" ? $at["max"] / $at["rms"] : $at[measure] + 0 }
+        function short(x) { return sprintf(x < 100 ? "%.1f" : "%.0f", x > -0.05 && x < 0 ? 0 : x) }
+        END {
+            for (i = 2; i <= n; i++) { t = x[i]; for (j = i - 1; j > 0 && x[j] > t; j--) x[j + 1] = x[j]; x[j + 1] = t }
+            printf " %s, %s |", short(measure == "sqnr4" ? x[1] : x[n]), short(n % 2 ? x[(n + 1) / 2] : (x[n / 2] + x[n / 2 + 1]) / 2)
+        }'
 }
-echo "| worst layer, median | | max/RMS | kurtosis | SQNR4, dB |"
-echo "|---|---|---|---|---|"
+echo "| worst layer, median | max/RMS | Hadamard | learned | kurtosis | Hadamard | learned | SQNR4 | Hadamard | learned |"
+echo "|---|---|---|---|---|---|---|---|---|---|"
 while read -r of role what; do
-    for name in before hadamard learned; do
-        echo "| $([ $name = before ] && echo "$what") | $name |$(figures "$of" "$role" "$out/$name.csv")"
-    done
+    echo "| $what |$(for measure in max kurt sqnr4; do for name in before hadamard learned; do figure "$of" "$role" $measure "$out/$name.csv"; done; done)"
 done <<'END'
 input q input of q k v
 input o input of o

@@ -289,6 +289,10 @@ static void massive(void)
     CHECKF(r.massive == 4 && r.bad == 1, "%d massive rows, wanted 4", (int)r.massive); // not the first (100 is not above 100), not the fourth (just below 1000 times the median)
     CHECK(isnan(r.sqnr[0][0]) && r.rows == ROWS);
     rs_stat_result_clear(&r);
+    const float middle[2][4] = {{1000, 0.5f, 1.25f, 1e-3f}, {1000, 0.875f, 1.25f, 1e-3f}}; // medians 0.875 and 1.0625
+    r = measure(&(rs_stat_options){.rows = 2, .channels = 4, .tokens = true}, 2, middle[0], 4, once, 1);
+    CHECKF(r.massive == 1, "%d massive rows, wanted 1", (int)r.massive);
+    rs_stat_result_clear(&r);
     o.tokens = false;
     r = measure(&o, ROWS, x, COLS, once, 2);
     CHECK(r.massive == 0);

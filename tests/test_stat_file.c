@@ -4,6 +4,7 @@
 
 #include "inspect/stat_weights.h"
 #include "tests/stages.h"
+#include "tests/uniform.h"
 #include "transforms/weights.h"
 
 enum { CTX = 6, WINDOWS = 4, SKIP_TOKENS = 2, COUNT = CTX * WINDOWS + SKIP_TOKENS };
@@ -287,6 +288,14 @@ static void walks(const tiny_spec *s)
     o.scheme.peer = RS_PEER_SPINQUANT; // other ranges, and the input of o by heads
     CHECKF(stages_pack(fused, packed, &o, &e) == RS_OK && measure(packed, out, s, 0, &e) == RS_OK, "%s", e.text);
     activations(s, packed, out, 2);
+    static const char rules[] = "{\"rules\": [{\"role\": \"k\", \"a_sym\": true}, {\"role\": \"v\", \"a_clip\": 0.8}, {\"role\": \"up\", \"layers\": [1, 1], \"a_group\": 16}]}";
+    rs_recipe *recipe = NULL;
+    o.scheme.peer = RS_PEER_NONE;
+    CHECKF(rs_recipe_parse(&recipe, rules, sizeof rules - 1, &e) == RS_OK, "%s", e.text);
+    o.recipe = recipe;
+    CHECKF(stages_pack(fused, packed, &o, &e) == RS_OK && measure(packed, out, s, 0, &e) == RS_OK, "%s", e.text);
+    activations(s, packed, out, 2); // inputs that are shared, each quantised as its own role has it
+    rs_recipe_free(recipe);
     rs_threads_set(5); // other pieces, and most of the stream in a file
     CHECKF(measure(packed, again, s, 2 * CTX * s->d * 4, &e) == RS_OK, "%s", e.text);
     rs_threads_set(2);
@@ -343,6 +352,50 @@ static void twice(const tiny_spec *s)
         CHECK((value(find(m, "stream", "basis.1", 1, &p), "max") == 12345) == !with_text);
         rs_mapped_close(m);
     }
+}
+
+// ---- a matrix of several blocks, against all of it at once
+
+static void blocks(rs_dtype type)
+{
+    enum { ROWS = 2101, COLS = 1000 };
+    rs_error e = {0};
+    rs_tensor t = {.role = RS_ROLE_Q, .layer = 0, .expert = -1, .dtype = type, .n_dims = 2, .shape = {ROWS, COLS}};
+    float *w = malloc(ROWS * COLS * sizeof *w);
+    uint16_t *half = malloc(ROWS * COLS * sizeof *half);
+    strcpy(t.name, "model.layers.0.self_attn.q_proj.weight");
+    for (size_t i = 0; i < ROWS * COLS; i++) w[i] = (1 + (float)(i / COLS % 7)) * uniform() * uniform();
+    if (type == RS_F16) {
+        rs_kernels_reference()->f32_to_f16(ROWS * COLS, w, half);
+        rs_kernels_reference()->f16_to_f32(ROWS * COLS, half, w);
+    }
+    rs_stat_work *work;
+    rs_stat *s;
+    rs_stat_result got, want;
+    const uint8_t *payload = type == RS_F16 ? (const uint8_t *)half : (const uint8_t *)w;
+    bool ok = rs_stat_work_new(&work, &e) == RS_OK && rs_tensor_layout(&t, RS_F32, 0, &e) == RS_OK && rs_stat_weights(&t, payload, work, &got, &e) == RS_OK &&
+              rs_stat_new(&s, &(rs_stat_options){.rows = ROWS, .channels = COLS}, &e) == RS_OK && rs_stat_add(s, work, ROWS, w, COLS, &e) == RS_OK && rs_stat_finish(s, &want, &e) == RS_OK;
+    if (!CHECKF(ok, "%s", e.text)) return;
+    CHECK(got.max == want.max && near(got.rms, want.rms) && near(got.kurt, want.kurt) && got.p999 == want.p999 && got.p9999 == want.p9999 && near(got.incoherence, want.incoherence) && near(got.zeros, want.zeros));
+    CHECK(memcmp(got.absmax, want.absmax, COLS * 4) == 0 && memcmp(got.hist, want.hist, sizeof want.hist) == 0);
+    for (int b = 0; b < 2; b++) {
+        rs_scheme scheme = rs_scheme_default();
+        rs_tensor whole;
+        rs_pack_error cost;
+        t.dtype = RS_F32;
+        scheme.w_bits = 4 - b;
+        CHECK(rs_quantize_layout(&scheme, &t, &whole, &e) == RS_OK);
+        uint8_t *codes = malloc((size_t)whole.payload_len);
+        CHECK(rs_rtn_pack(&scheme, &whole, w, codes, &cost, &e) == RS_OK);
+        CHECKF(near(got.sqnr[0][b], 10 * log10(cost.signal / cost.error)), "%d bits: %.9g dB, at once %.9g", 4 - b, got.sqnr[0][b], 10 * log10(cost.signal / cost.error));
+        free(codes);
+    }
+    rs_stat_result_clear(&got);
+    rs_stat_result_clear(&want);
+    rs_stat_free(s);
+    rs_stat_work_free(work);
+    free(w);
+    free(half);
 }
 
 // ---- odd files
@@ -441,6 +494,8 @@ int main(void)
     weights(model);
     walks(&s);
     twice(&s);
+    blocks(RS_F32);
+    blocks(RS_F16);
     odd_shapes();
     rotations();
     not_finite(s);
