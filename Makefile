@@ -6,6 +6,7 @@
 # make paper      the paper's table on MODEL= with rotations learned on CALIB= and perplexity on TEXT=; samples/paper.sh lists what else can be set
 # make outliers   where the outliers of MODEL= are, before and after rotating it: learned on CALIB=, activations on TEXT=; samples/outliers.sh lists what else can be set
 # make study      what learning depends on: seeds, rates, recipes, data (hours); tests/study.sh lists its parts
+# make update-golden   writes the screens in tests/screen anew and shows what changed
 # make install    DESTDIR=, PREFIX=/usr/local
 # Variables: CC=clang  SAN=1 (address and undefined sanitizers)  CUDA=0 or NVCC= (leave CUDA out)  CURSES=0 (leave the screens of rs-top out)  V=1 (show commands)  RS_SHARED= (extra test data)
 
@@ -57,7 +58,7 @@ BENCHES := $(BENCH_SRC:tests/%.c=$(B)/tests/%)
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o) $(CUDA_SRC:%.cu=$(B)/%.cu.o)
 COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 
-.PHONY: all oracle-venv deps demo check check-san check-long bench paper outliers study install clean help tests FORCE
+.PHONY: all oracle-venv deps demo check check-san check-long bench paper outliers study install clean help tests update-golden FORCE
 .SECONDARY:
 all: $(TOOLS) $(if $(PLAIN),build/bin)
 
@@ -114,6 +115,10 @@ check: deps
 
 check-san:
 	@$(MAKE) SAN=1 check
+
+update-golden: tests
+	@UPDATE_GOLDEN=1 T=tests $(B)/tests/test_screen_golden
+	@git --no-pager diff --stat -- tests/screen
 
 bench: $(BENCHES) all
 	@B=$(abspath $(B)) MODEL='$(MODEL)' TEXT='$(TEXT)' bash tests/bench.sh

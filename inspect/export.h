@@ -17,7 +17,7 @@ const rs_view_row *rs_export_row(const rs_view *v, size_t i);
 
 // All append to b, which the caller owns; what comes from a file is escaped as the format asks. E_NOMEM besides what is said.
 
-// The format of inspect/export.schema.json: the rows, and all that the files say about themselves, with the parts of statistics frames that the view holds. Errors of reading.
+// The format of inspect/export.schema.json: the rows, and all that the files say about themselves, with the parts of statistics frames that the view holds and all angles. Errors of reading.
 RS_MUST_CHECK rs_status rs_export_json(const rs_export *x, rs_text_buffer *b, rs_error *e);
 // RFC 4180, by screen: rows (overview, error), channels (tensor), angles (rotation), provenance (file). Unknown numbers are empty fields.
 RS_MUST_CHECK rs_status rs_export_csv(const rs_export *x, rs_text_buffer *b, rs_error *e);

@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "formats/endian.h"
 #include "formats/frames.h"
+#include "formats/part.h"
 #include "formats/value_json.h"
 #include "inspect/export.h"
 
@@ -89,15 +91,32 @@ static json_t *angles_json(const rs_view_spectrum *s)
     return json_pack("{s:o}", "theta", list);
 }
 
+// Angles are few and always kept, so that every junction can be looked at again.
+static rs_status frame_angles(rs_outline *o, size_t i, json_t **parts, rs_error *e)
+{
+    rs_stat_head head;
+    uint8_t *payload = NULL;
+    *parts = NULL;
+    RS_TRY(rs_outline_stat_read(o, i, &head, &payload, e));
+    const rs_part *p = rs_part_find(&head, "theta");
+    json_t *list = p != NULL ? json_array() : NULL;
+    for (uint64_t k = 0; list != NULL && k < p->len / 4; k++) {
+        const uint32_t bits = rs_get_u32(payload + p->off + 4 * k);
+        float theta;
+        memcpy(&theta, &bits, sizeof theta);
+        json_array_append_new(list, number((double)theta));
+    }
+    if (list != NULL) *parts = json_pack("{s:o}", "theta", list);
+    free(payload);
+    return RS_OK;
+}
+
 // The parts that the view holds of frame i of file d; NULL: none.
 static json_t *held_parts(const rs_view *v, int d, size_t i)
 {
     const rs_view_row *r = v->channels_of;
     for (int side = 0; r != NULL && side < 2; side++)
         if (r->frame[side] == (int64_t)i && v->model->side[r->of][side].doc == d && v->channels[side] != NULL) return parts_json(v->channels[side]);
-    const rs_view_junction *jn = rs_view_junction_at(v);
-    const bool last = v->model->doc[1] == NULL || d == 1;
-    if (last && jn != NULL && jn->frame == (int64_t)i && v->spectrum != NULL && v->spectrum->whole && v->spectrum->j == jn->j) return angles_json(v->spectrum);
     return NULL;
 }
 
@@ -125,16 +144,17 @@ static json_t *computed_values(const rs_figures *f)
     return values;
 }
 
-static json_t *stats_json(const rs_export *x, int d)
+static rs_status stats_json(const rs_export *x, int d, json_t *list, rs_error *e)
 {
     const rs_view *v = x->view;
-    const rs_outline *o = x->doc[d];
-    json_t *list = json_array();
+    rs_outline *o = x->doc[d];
     size_t links;
     (void)rs_outline_prov(o, &links);
     for (size_t i = 0; i < rs_outline_stats(o); i++) {
         const rs_outline_stat *s = rs_outline_stat_at(o, i);
-        json_array_append_new(list, stat_json(s->name, s->of, s->step, rs_value_to_json(s->values), held_parts(v, d, i)));
+        json_t *parts = held_parts(v, d, i);
+        if (strcmp(s->of, "angles") == 0) RS_TRY(frame_angles(o, i, &parts, e));
+        json_array_append_new(list, stat_json(s->name, s->of, s->step, rs_value_to_json(s->values), parts));
     }
     for (size_t i = 0; i < v->model->n_rows; i++)
         for (int side = 0; side < 2; side++) {
@@ -150,7 +170,7 @@ static json_t *stats_json(const rs_export *x, int d)
         if (isfinite(v->spectrum->orth)) set(values, "orthogonality", json_real(v->spectrum->orth));
         json_array_append_new(list, stat_json(name, "angles", (unsigned)links - 1, values, angles_json(v->spectrum)));
     }
-    return list;
+    return RS_OK;
 }
 
 static json_t *frames_json(const rs_outline *o)
@@ -192,8 +212,9 @@ static rs_status source_json(const rs_export *x, int d, json_t *into, rs_error *
     set(into, "provenance", chain);
     set(into, "inputs", inputs);
     set(into, "tensors", tensors);
-    set(into, "statistics", stats_json(x, d));
-    return st;
+    json_t *statistics = json_array();
+    set(into, "statistics", statistics);
+    return st == RS_OK ? stats_json(x, d, statistics, e) : st;
 }
 
 // ---- what is shown

@@ -59,7 +59,7 @@ static void tick_text(double x, char text[16])
 {
     static const char *const units[] = {"", "k", "M", "G", "T"};
     int i = 0;
-    for (; x >= 10000 && i < 4; i++) x /= 1000;
+    for (; x >= (i == 0 ? 10000 : 1000) && i < 4; i++) x /= 1000;
     if (i == 0 && x >= 1000) snprintf(text, 16, "%.0f", x);
     else snprintf(text, 16, "%.3g%s", x, units[i]);
 }
@@ -237,7 +237,7 @@ static void channels_panel(const rs_view *v, const rs_panel *p, rs_text_buffer *
     rs_text_buffer_print(b, "\"/>\n");
     bool first = true;
     if (c->rms != NULL && merge(c->rms, c->n, r) > 0) {
-        line_begin(b, "good");
+        line_begin(b, "inside");
         for (size_t i = 0; i < n; i++) line_to(b, &first, LEFT + width * ((double)i + 0.5), at(&y, r[i]));
         line_end(b);
     }

@@ -54,7 +54,7 @@ void rs_markup_style(rs_text_buffer *b)
         ".rs .bg{fill:var(--bg)}.rs .grid{stroke:var(--grid);fill:none}.rs .rule{stroke:var(--dim);stroke-dasharray:4 3;fill:none}\n",
         ".rs .before{fill:var(--before)}.rs .after{fill:var(--after)}.rs .bad{fill:var(--bad)}.rs .good{fill:var(--good)}\n",
         ".rs .ring{fill:var(--bg);stroke:var(--before);stroke-width:1.5}\n",
-        ".rs .line{fill:none;stroke-width:1.2;stroke-linejoin:round}.rs .line.before{stroke:var(--before);fill:none}.rs .line.after{stroke:var(--after);fill:none}.rs .line.good{stroke:var(--good);fill:none}\n",
+        ".rs .line{fill:none;stroke-width:1.2;stroke-linejoin:round}.rs .line.before{stroke:var(--before);fill:none}.rs .line.after{stroke:var(--after);fill:none}.rs .line.good{stroke:var(--good);fill:none}.rs .line.inside{stroke:var(--bg)}\n",
         ".rs .soft{opacity:.45}\n",
     };
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) rs_text_buffer_add(b, lines[i], strlen(lines[i]));

@@ -114,6 +114,7 @@ char *rs_screen_plain(const rs_view *v)
         for (size_t i = 0; i < v->n_order; i++) put_row(&t, v, rs_view_row_at(v, i), false);
     else if (v->screen == RS_SCREEN_ROTATION) put_rotation(&t, v);
     else if (v->screen == RS_SCREEN_FILE) put_drawn(&t, v);
+    rs_text_buffer_add(&t, "", 1);
     if (!t.failed) return t.p;
     free(t.p);
     return NULL;

@@ -209,7 +209,7 @@ static rs_status gather_junctions(rs_view_model *m, int doc, rs_error *e)
         int64_t at;
         if (strcmp(s->of, "angles") != 0 || !rs_frames_index(s->name, "junction.", &at) || (uint64_t)at >= n) continue;
         if (j[at].frame < 0 || rs_outline_stat_at(o, (size_t)j[at].frame)->step < s->step) j[at].frame = (int64_t)i;
-        if (j[at].n == 0) j[at].n = s->payload_len / sizeof(float); // no tensor: this junction changes nothing any more
+        if (j[at].n == 0) j[at].n = s->payload_len / 4; // one angle, f32, for each dim
     }
     m->n_junctions = 0;
     for (uint64_t i = 0; i < n; i++)

@@ -17,6 +17,8 @@ typedef struct cost_band {
     double signal, error;
     uint64_t clipped;
     float low, high;
+    double worst; // signal / error of a span, and which
+    uint64_t span;
 } cost_band;
 
 typedef struct cost_job {
@@ -33,8 +35,9 @@ typedef struct cost_job {
 } cost_job;
 
 // One row of a cell: codes and scales against the weights.
-static void add_row(const cost_job *job, const int8_t *codes, const float *scales, const float *w, uint64_t cell, cost_band *b)
+static void add_row(const cost_job *job, const int8_t *codes, const float *scales, const float *w, uint64_t row, cost_band *b)
 {
+    const uint64_t cell = row / job->each;
     const int top = (1 << (job->bits - 1)) - 1;
     for (uint64_t g = 0; g < job->groups; g++) {
         const float s = scales[g];
@@ -52,6 +55,7 @@ static void add_row(const cost_job *job, const int8_t *codes, const float *scale
         b->signal += signal;
         b->error += error;
         b->clipped += clipped;
+        if (signal / error < b->worst) b->worst = signal / error, b->span = row * job->groups + g;
         b->low = s < b->low ? s : b->low;
         b->high = s > b->high ? s : b->high;
     }
@@ -70,16 +74,19 @@ static void cell_row(void *context, size_t i)
             rs_packed_unpack(job->bits, (size_t)job->cols, job->payload + job->codes->off + r * bytes, codes);
             if (job->scales->dtype == RS_F16) rs_kernels_cpu()->f16_to_f32((size_t)job->groups, (const uint16_t *)(const void *)from, scales);
             else memcpy(scales, from, (size_t)job->groups * sizeof *scales);
-            add_row(job, codes, scales, job->w + r * job->cols, i, &job->band[i]);
+            add_row(job, codes, scales, job->w + r * job->cols, r, &job->band[i]);
         }
     free(codes);
     free(scales);
 }
 
-static uint64_t rows_each(uint64_t rows, uint64_t groups)
+// A cell takes 12 bytes.
+static uint64_t rows_each(uint64_t rows, uint64_t groups, uint64_t bytes)
 {
-    uint64_t each = 1;
-    while (each < rows && (rows + each - 1) / each * groups > RS_COST_CELLS) each *= 2;
+    uint64_t each = 1, most = bytes / RS_COST_SHARE / 12;
+    if (most < RS_COST_LEAST) most = RS_COST_LEAST;
+    if (most > RS_COST_CELLS) most = RS_COST_CELLS;
+    while (each < rows && (rows + each - 1) / each * groups > most) each *= 2;
     return each;
 }
 
@@ -106,23 +113,25 @@ rs_status rs_cost_map_make(rs_cost_map *c, const rs_tensor *packed, const uint8_
     job.cols = packed->shape[1];
     job.group = packed->group != 0 ? packed->group : job.cols;
     job.groups = job.cols == 0 ? 0 : job.cols / job.group;
-    job.each = c->each = rows_each(job.rows, job.groups);
+    job.each = c->each = rows_each(job.rows, job.groups, packed->payload_len);
     c->rows = job.cols == 0 ? 0 : (job.rows + job.each - 1) / job.each;
     c->groups = job.groups;
     c->weights = job.rows * job.cols;
     rs_status st = allocate(c, &job, e);
     if (st == RS_OK) {
-        for (uint64_t i = 0; i < c->rows; i++) job.band[i] = (cost_band){.low = INFINITY};
+        for (uint64_t i = 0; i < c->rows; i++) job.band[i] = (cost_band){.low = INFINITY, .worst = INFINITY};
         rs_threads_for((size_t)c->rows, cell_row, &job);
         if (job.failed) st = rs_fail(e, RS_E_NOMEM, "%s: row buffers", packed->name);
     }
     c->scale_min = INFINITY;
+    c->worst = INFINITY;
     for (uint64_t i = 0; st == RS_OK && i < c->rows; i++) {
         c->signal += job.band[i].signal;
         c->error += job.band[i].error;
         c->clipped += job.band[i].clipped;
         c->scale_min = fminf(c->scale_min, job.band[i].low);
         c->scale_max = fmaxf(c->scale_max, job.band[i].high);
+        if (10 * log10(job.band[i].worst) < c->worst) c->worst = 10 * log10(job.band[i].worst), c->worst_span = job.band[i].span;
     }
     for (uint64_t i = 0; st == RS_OK && i < c->rows * c->groups; i++) {
         c->sig[i] = (float)job.sig[i];
@@ -142,11 +151,6 @@ void rs_cost_map_free(rs_cost_map *c)
     *c = (rs_cost_map){0};
 }
 
-double rs_cost_map_sqnr(const rs_cost_map *c, uint64_t i)
-{
-    return 10 * log10((double)c->sig[i] / (double)c->err[i]);
-}
-
 static bool put_f64(rs_arena *a, rs_value *map, const char *key, double x)
 {
     return !isfinite(x) || rs_map_put(a, map, key, rs_value_f64(a, x == 0 ? 0 : x)); // never -0.0
@@ -155,10 +159,6 @@ static bool put_f64(rs_arena *a, rs_value *map, const char *key, double x)
 // What the figures of the matrix are in short; what is infinite or not defined is left out.
 static bool put_values(const rs_cost_map *c, rs_arena *a, rs_value *map)
 {
-    double worst = INFINITY;
-    uint64_t at = 0;
-    for (uint64_t i = 0; i < c->rows * c->groups; i++)
-        if (rs_cost_map_sqnr(c, i) < worst) worst = rs_cost_map_sqnr(c, at = i);
     bool good = rs_map_put(a, map, "clipped", rs_value_uint(a, c->clipped));
     good = put_f64(a, map, "clip", c->weights > 0 ? (double)c->clipped / (double)c->weights : NAN) && good;
     good = put_f64(a, map, "error", c->error) && good;
@@ -166,8 +166,8 @@ static bool put_values(const rs_cost_map *c, rs_arena *a, rs_value *map)
     good = put_f64(a, map, "scales", c->scale_min > 0 ? (double)c->scale_max / (double)c->scale_min : NAN) && good;
     good = put_f64(a, map, "signal", c->signal) && good;
     good = put_f64(a, map, "sqnr", 10 * log10(c->signal / c->error)) && good;
-    if (isfinite(worst)) good = rs_map_put(a, map, "worst_group", rs_value_uint(a, at)) && good;
-    return put_f64(a, map, "worst_sqnr", worst) && good;
+    if (isfinite(c->worst)) good = rs_map_put(a, map, "worst_group", rs_value_uint(a, c->worst_span)) && good;
+    return put_f64(a, map, "worst_sqnr", c->worst) && good;
 }
 
 rs_status rs_cost_map_write(const rs_cost_map *c, rs_writer *w, unsigned step, const char *name, rs_arena *a, rs_value *values, rs_error *e)
