@@ -30,6 +30,11 @@ run "rs-fuse -q -R $out/global.rsq $out/model.rsq -o $out/spin.rsq"
 run "rs-fuse -q -R $out/dense.rsq $out/model.rsq | rs-residual -q -R $out/dense.rsq --rank 32 -o $out/respin.rsq"
 run rs-verify $out/respin.rsq --against $out/model.rsq --text $text --tol 1e-4
 
+echo '--- where the outliers were, and what the rotations made of them'
+stat="rs-stat -q --text $text --samples 8 --ctx 256"
+run "$stat $out/model.rsq | rs-fuse -q -R $out/dense.rsq | rs-residual -q -R $out/dense.rsq --rank 32 | $stat -o $out/look.rsq"
+run rs-top --batch --size 100x16 $out/look.rsq
+
 echo '--- what it is good for: perplexity on text that the model has not seen, weights by GPTQ'
 rows=()
 fp=$(perplexity $out/model.rsq)
@@ -58,4 +63,5 @@ Next, your own model (a Hugging Face directory or a GGUF file of a Llama):
     rs-learn model.rsq --text calib.txt -o rot.rsq
     rs-fuse -R rot.rsq model.rsq | rs-residual -R rot.rsq | rs-pack --gptq --text calib.txt --w-bits 4 --a-bits 4 --kv-bits 4 -o packed.rsq
     rs-verify packed.rsq && rs-eval packed.rsq --text some.txt
+    rs-stat --text some.txt packed.rsq | rs-top -
 TXT
