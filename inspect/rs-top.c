@@ -67,7 +67,7 @@ static rs_status write_text(const char *path, const rs_text_buffer *b, rs_error 
 
 static rs_status print_text(const rs_text_buffer *b, rs_error *e)
 {
-    return fwrite(b->p, 1, b->len, stdout) == b->len && fflush(stdout) == 0 ? RS_OK : rs_fail(e, RS_E_WRITE, "standard output: %s", strerror(errno));
+    return fwrite(b->p, 1, b->len, stdout) == b->len && fflush(stdout) == 0 ? RS_OK : rs_fail(e, RS_E_WRITE, "%s", strerror(errno));
 }
 
 static rs_status render(const rs_top_cli *o, rs_top *t, rs_top_format format, bool colour, rs_text_buffer *b, rs_error *e)
@@ -89,7 +89,7 @@ static void on_offender(void *context, const char *line)
     fprintf(stderr, "rs-top: %s\n", line);
 }
 
-static rs_status batch(const rs_top_cli *o, rs_top *t, bool colour, rs_error *e)
+static rs_status batch(const rs_top_cli *o, rs_top *t, bool colour, const char **file, rs_error *e)
 {
     rs_view *v = rs_top_view(t);
     rs_progress progress;
@@ -103,7 +103,10 @@ static rs_status batch(const rs_top_cli *o, rs_top *t, bool colour, rs_error *e)
     if (s == RS_OK) rs_top_need(t);
     if (s == RS_OK) s = rs_top_fault(t, e);
     if (s == RS_OK) s = render(o, t, o->format, colour, &text, e);
-    if (s == RS_OK) s = o->cli.output != NULL ? write_text(o->cli.output, &text, e) : print_text(&text, e);
+    if (s == RS_OK) {
+        s = o->cli.output != NULL ? write_text(o->cli.output, &text, e) : print_text(&text, e);
+        *file = rs_cli_output(&o->cli);
+    }
     free(text.p);
     return s;
 }
@@ -188,7 +191,7 @@ static rs_status open_top(rs_top **t, const rs_top_cli *o, bool screen, bool utf
     return RS_OK;
 }
 
-static rs_status run(rs_top_cli *o, rs_error *e)
+static rs_status run(rs_top_cli *o, const char **file, rs_error *e)
 {
     rs_top *t = NULL;
     rs_error no_terminal = {0};
@@ -202,7 +205,7 @@ static rs_status run(rs_top_cli *o, rs_error *e)
         if (!o->cli.quiet) fprintf(stderr, "rs-top: %s; printing instead\n", no_terminal.text);
         screen = false; // the threads have read nothing that cannot be read on
     }
-    if (s == RS_OK) s = screen ? interactive(o, t, e) : batch(o, t, colour, e);
+    if (s == RS_OK) s = screen ? interactive(o, t, e) : batch(o, t, colour, file, e);
     rs_top_close(t);
     return s;
 }
@@ -211,13 +214,14 @@ int main(int argc, char **argv)
 {
     rs_top_cli o;
     rs_error e = {0};
+    const char *file = NULL;
     rs_cli_start();
     setlocale(LC_CTYPE, "");
     rs_status s = rs_top_cli_parse(&o, argc, argv, &e);
     if (s == RS_OK) {
         rs_threads_set(o.cli.threads);
-        s = run(&o, &e);
+        file = o.saved != NULL ? o.saved : o.file[1] == NULL ? o.file[0] : NULL; // of two, the text names the one
+        s = run(&o, &file, &e);
     }
-    const char *file = s == RS_NO ? NULL : o.saved != NULL ? o.saved : o.file[1] == NULL ? o.file[0] : NULL;
     return rs_cli_exit(&o.cli, s, file, &e);
 }

@@ -106,7 +106,7 @@ static void foot(const rs_view *v, rs_cells *c)
         below += !(x >= RS_VIEW_BUDGET);
     }
     int at = 1;
-    at += 3 + rs_cells_printf(c, row, at, c->cols - at, RS_INK_TEXT, 0, "%zu tensors", v->n_order);
+    at += 3 + rs_cells_printf(c, row, at, c->cols - at, RS_INK_TEXT, 0, v->n_order == 1 ? "%zu tensor" : "%zu tensors", v->n_order);
     if (n > 0) at += 3 + rs_cells_printf(c, row, at, c->cols - at, RS_INK_TEXT, 0, "mean %.1f dB", sum / (double)n);
     at += 3 + rs_cells_printf(c, row, at, c->cols - at, below > 0 ? RS_INK_BAD : RS_INK_TEXT, 0, "below budget %zu", below);
     if (tags > 0) at += 3 + rs_cells_printf(c, row, at, c->cols - at, RS_INK_TAG, 0, "tags %zu", tags);

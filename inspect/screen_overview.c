@@ -135,7 +135,7 @@ static void spark(const rs_view *v, rs_cells *c, double end)
     if (sides == 0) return;
     free(per_layer(v, 0, &n));
     if (n == 0) return;
-    x += 1 + rs_cells_printf(c, row, x, c->cols, RS_INK_DIM, 0, v->of == RS_OF_STREAM ? "%zu places" : "%zu layers", n);
+    x += 1 + rs_cells_printf(c, row, x, c->cols, RS_INK_DIM, 0, v->of == RS_OF_STREAM ? "%zu places" : n == 1 ? "%zu layer" : "%zu layers", n);
     int room = (c->cols - x - 16) / sides - 9;
     if ((size_t)room > n) room = (int)n;
     for (int side = 0; side < 2; side++) {

@@ -150,7 +150,10 @@ rs_status rs_top_cli_apply(const rs_top_cli *c, rs_view *v, rs_error *e)
         rs_view_filter(v, c->tensor);
         if (v->n_order == 0) return rs_fail(e, RS_USAGE, "--tensor: no tensor with statistics matches %s", c->tensor);
     }
-    if (c->rank >= 0) v->rank = (uint64_t)c->rank;
+    if (c->rank >= 0) {
+        if (m->n_junctions > 0 && (uint64_t)c->rank > m->junction[0].n) return rs_fail(e, RS_USAGE, "--rank: junctions of width %llu have no rank %lld", (unsigned long long)m->junction[0].n, (long long)c->rank);
+        v->rank = (uint64_t)c->rank;
+    }
     if (c->junction >= 0) {
         v->junction = 0;
         while (v->junction < m->n_junctions && m->junction[v->junction].j != (uint64_t)c->junction) v->junction++;

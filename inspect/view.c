@@ -222,6 +222,7 @@ rs_status rs_view_init(rs_view *v, rs_view_model *m, int cols, int rows, rs_erro
         if (of != RS_OF_ERROR && rs_view_measure(v, (rs_measure)of)) break;
     const rs_view_junction *j = rs_view_junction_at(v);
     if (j != NULL && j->rank != RS_RANK_FULL && j->rank > 0) v->rank = j->rank;
+    if (j != NULL && v->rank > j->n) v->rank = j->n - j->n % 2;
     return RS_OK;
 }
 

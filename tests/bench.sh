@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Measures what the README states. Needs $B (build folder); MODEL (GGUF, safetensors or directory) and TEXT, by default those in $RS_SHARED or ../shared.
-# Arguments or PARTS="..." name parts: fp llama fuse seeds reference residual subspace memory fuse-speed eval-speed gptq io tokenizer kernels int-gemm integer generation junctions size learn stat. Each prints: what, measured, wanted.
+# Arguments or PARTS="..." name parts: fp llama fuse seeds reference residual subspace memory fuse-speed eval-speed gptq io tokenizer kernels int-gemm integer generation junctions size learn stat top. Each prints: what, measured, wanted.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 export PATH="$B/bin:$PATH" LC_ALL=C
@@ -267,6 +267,18 @@ part_size() { # SmolLM2's sizes
     row "SmolLM2 at W4, bytes: file / codes, scales, sums, f16 embedding and head" "$ours / $sum = $(awk -v a="$ours" -v b="$sum" 'BEGIN { printf "%.4f", a / b }')" "within 0.01"
 }
 
+part_top() { # a file with statistics of two steps
+    ready
+    local first key mem
+    [ -e "$dir/figures.rsq" ] || rs-stat -q --text "$calib" --samples 2 --ctx 256 "$dir/model.rsq" | rs-fuse -q --seed 1 | rs-stat -q --text "$calib" --samples 2 --ctx 256 -o "$dir/figures.rsq"
+    row "rs-top, MB of the file" "$(($(stat -c %s "$dir/figures.rsq") / 1000000))" ""
+    row "  start to the first screen printed, ms" "$(seconds 5 "rs-top --batch --size 80x24 $dir/figures.rsq" | awk '{ printf "%.1f", $1 * 1000 }')" "<= 100"
+    read -r first key mem < <(for _ in 1 2 3; do "$B/tests/bench_top" "$dir/figures.rsq"; done | awk 'NR == 1 || $1 < f { f = $1 } NR == 1 || $2 < k { k = $2 } $3 > m { m = $3 } END { print f, k, m }') # of three runs, for others use the machine
+    row "  the same inside the process, ms" "$first" ""
+    row "  key to the next picture, worst of 300 on all screens, ms" "$key" "<= 16"
+    row "  peak MiB after the whole file was checked" "$mem" "<= 64"
+}
+
 part_learn() { # one step of learning: speed against sgemm and PyTorch, memory against what was stated
     ready
     local log=$dir/learn.jsonl said peak ours theirs
@@ -300,5 +312,5 @@ part_stat() { # activations on the same windows as perplexity; weights apart
     row "weight statistics (SQNR at 4 and 3 bits) / rs-pack at 4 bits, seconds" "$weights / $packs = $(ratio "$weights" "$packs")" "about 2"
 }
 
-parts=${*:-${PARTS:-fp llama fuse seeds reference residual subspace memory fuse-speed eval-speed gptq io tokenizer kernels int-gemm integer generation junctions size learn stat}}
+parts=${*:-${PARTS:-fp llama fuse seeds reference residual subspace memory fuse-speed eval-speed gptq io tokenizer kernels int-gemm integer generation junctions size learn stat top}}
 for p in $parts; do "part_$p"; done

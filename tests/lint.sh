@@ -12,8 +12,8 @@ rule() { # TEXT, offending lines on stdin
         printf 'FAIL lint: %s\n%s\n' "$1" "$lines"
     fi
 }
-files=$(ls formats/*.[ch] kernels/*.[ch] kernels/*/*.[ch] kernels/*/*.cu transforms/*.[ch] quantize/*.[ch] inspect/*.[ch] tests/*.[ch] 2>/dev/null)
-library=$(ls formats/*.c kernels/*.c kernels/*/*.c transforms/*.c quantize/*.c inspect/*.c 2>/dev/null | grep -v '/rs-')
+files=$(ls formats/*.[ch] kernels/*.[ch] kernels/*/*.[ch] kernels/*/*.cu transforms/*.[ch] quantize/*.[ch] inspect/*.[ch] inspect/*/*.[ch] tests/*.[ch] 2>/dev/null)
+library=$(ls formats/*.c kernels/*.c kernels/*/*.c transforms/*.c quantize/*.c inspect/*.c inspect/*/*.c 2>/dev/null | grep -v '/rs-')
 
 # floor FOLDER ALLOWED...: includes of FOLDER may only name the ALLOWED folders
 floor() {
@@ -31,6 +31,7 @@ grep -nE '^#include "[^/"]+"' $files | rule 'includes are "folder/file.h"'
 grep -nE '#include ".*\.c"' $files | rule 'no .c is included'
 grep -LE 'SPDX-License-Identifier: Apache-2.0' $files | rule 'an SPDX line at the top of each source'
 grep -nE '\b(printf|puts|putchar|perror|abort|exit|_exit|assert)\(|\bf(printf|puts)\((stdout|stderr)' $library | grep -v '^formats/cli\.c:' | rule 'the library never prints, exits or aborts (formats/cli.c may)'
+grep -lE '#include <(n?curses|term)\.h>' $files | grep -v '^inspect/curses/terminal\.c$' | rule 'one file includes curses'
 grep -rnE '\b(TODO|FIXME|XXX)\b' $files | rule 'nothing unfinished'
 
 # Every tool has a man page beside its source, which names the options of --help and no others (examples may name those of other tools).
