@@ -11,7 +11,6 @@
 #include "formats/text_buffer.h"
 #include "formats/utf8.h"
 
-// How text is cut before the merges work on each piece: up to 3 patterns, applied one after the other, each isolating its matches.
 // How text is cut before the merges work on each piece.
 typedef struct splitting {
     const char *names;      // values of tokenizer.ggml.pre, each between spaces

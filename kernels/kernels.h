@@ -22,6 +22,8 @@ typedef struct rs_quantizer {
 
 struct rs_kv_cache;
 
+enum { RS_GPTQ_LANES = 16 };
+
 typedef struct rs_kernels {
     const char *name; // "reference", "openblas", "avx2", "avx512"
 
@@ -36,6 +38,8 @@ typedef struct rs_kernels {
     void (*gemm_nt)(size_t m, size_t n, size_t k, const float *x, size_t ldx, const float *w, size_t ldw, float beta, float *y, size_t ldy);
     void (*gemm_nn)(size_t m, size_t n, size_t k, const float *x, size_t ldx, const float *w, size_t ldw, float beta, float *y, size_t ldy);
     void (*gemm_tn)(size_t m, size_t n, size_t k, const float *x, size_t ldx, const float *w, size_t ldw, float beta, float *y, size_t ldy);
+    // Upper triangle, with the diagonal, of y[n,n] = x[k,n]^T x + beta y; what lies below it is not touched. beta as above.
+    void (*gram)(size_t n, size_t k, const float *x, size_t ldx, float beta, float *y, size_t ldy);
 
     // y[B,d] = x / sqrt(mean(x^2) + eps) * gamma; gamma [d] or NULL (ones). y may be x.
     void (*rmsnorm)(size_t B, size_t d, const float *x, const float *gamma, float eps, float *y);
@@ -63,6 +67,9 @@ typedef struct rs_kernels {
     void (*cross_entropy)(size_t B, size_t V, const float *logits, size_t ld, const int32_t *target, double *nll, int32_t *top);
     // y += x, n values.
     void (*add)(size_t n, const float *x, float *y);
+    // GPTQ inside a block of n columns (arXiv 2210.17323, algorithm 1) for RS_GPTQ_LANES rows, column i of row r at w[i, r]; for i = 0, 1, ...: code c_i = clamp(rint(w_i / s), -top - 1, top),
+    // e_i = (w_i - c_i s) / U_ii, and w_j -= e_i U_ij for the columns j behind it. U [n, n] is an upper triangle, s [lanes] the scales; w ends as codes, e [n, lanes] gets the errors. Not threaded.
+    void (*gptq_block)(size_t n, const float *U, size_t ldu, const float *s, float top, float *w, float *e);
 
     // Gradients, for learning: dy is the derivative of the loss by an output, dx by an input.
     // dx += of rmsnorm at x [B,d]; gamma as there.

@@ -6,8 +6,8 @@
 #include "formats/stage.h"
 
 #define RS_COST_CELLS 4096 // of one matrix at most,
-#define RS_COST_SHARE 512  // and this share of its bytes (at least RS_COST_LEAST), unless it has more groups of columns
-#define RS_COST_LEAST 16
+#define RS_COST_SHARE 4096  // and this share of its bytes (at least RS_COST_LEAST), unless it has more groups of columns
+#define RS_COST_LEAST 4
 
 // Cells [rows, groups]: cell (i, g) holds rows i each .. of the matrix and columns g group .. of it. Sums are made in fp64.
 typedef struct rs_cost_map {

@@ -104,6 +104,7 @@ rs_status rs_gptq_factorise(rs_gptq_factor *f, const rs_gptq_options *o, size_t 
 // ---- the columns
 
 typedef struct gptq_job {
+    const rs_kernels *k;
     rs_clip clip;
     const rs_gptq_factor *f;
     const float *w;       // as they came
@@ -168,6 +169,41 @@ static void block_row(gptq_job *job, size_t r, float *start, float *span, int8_t
     job->loss[r] += loss;
 }
 
+// Rows with one scale each, side by side. The last ones may be fewer than the lanes: then the others hold zeros.
+static void block_side_by_side(void *context, size_t piece)
+{
+    gptq_job *job = context;
+    const size_t n = job->rows.cols, width = job->to - job->from, first = piece * RS_GPTQ_LANES, left = job->rows.rows - first, rows = left < RS_GPTQ_LANES ? left : RS_GPTQ_LANES;
+    const float *U = job->f->U + job->from * n + job->from, top = (float)((1 << (job->clip.bits - 1)) - 1);
+    const bool opens = job->from == 0 && !job->early;
+    float scale[RS_GPTQ_LANES], *w = malloc((2 * width * RS_GPTQ_LANES + (opens ? n : 0)) * sizeof *w);
+    if (w == NULL) {
+        rs_rows_no_memory(&job->rows);
+        return;
+    }
+    float *e = w + width * RS_GPTQ_LANES, *span = e + width * RS_GPTQ_LANES;
+    for (size_t r = 0; r < RS_GPTQ_LANES; r++) {
+        const float *work = job->work + (first + r) * n;
+        if (opens && r < rows) job->scales[first + r] = group_scale(job, work, work, NULL, 0, 0, span, job->codes + (first + r) * n);
+        scale[r] = r < rows ? job->scales[first + r] : 1;
+        for (size_t i = 0; i < width; i++) w[i * RS_GPTQ_LANES + r] = r < rows ? work[job->from + i] : 0;
+    }
+    job->k->gptq_block(width, U, n, scale, top, w, e);
+    for (size_t r = 0; r < rows; r++) {
+        float *error = job->error + (first + r) * job->block;
+        double loss = 0;
+        for (size_t i = 0; i < width; i++) {
+            const size_t column = job->f->order[job->from + i];
+            const float err = e[i * RS_GPTQ_LANES + r];
+            job->codes[(first + r) * n + column] = (int8_t)w[i * RS_GPTQ_LANES + r];
+            error[i] = -err;
+            if (!job->f->dead[column]) loss += (double)err * (double)err;
+        }
+        job->loss[first + r] += loss;
+    }
+    free(w);
+}
+
 static void block_body(void *context, size_t piece)
 {
     gptq_job *job = context;
@@ -194,9 +230,10 @@ static void columns(gptq_job *job)
     rs_threads_for(job->rows.pieces, start_body, job);
     for (job->from = 0; job->from < n && job->rows.bad_row < 0 && !job->rows.no_memory; job->from = job->to) {
         job->to = n - job->from < job->block ? n : job->from + job->block;
-        rs_threads_for(job->rows.pieces, block_body, job);
+        if (job->rows.groups == 1) rs_threads_for((rows + RS_GPTQ_LANES - 1) / RS_GPTQ_LANES, block_side_by_side, job);
+        else rs_threads_for(job->rows.pieces, block_body, job);
         if (job->to < n) // what this block did, for all columns behind it
-            rs_kernels_cpu()->gemm_nn(rows, n - job->to, job->to - job->from, job->error, job->block, job->f->U + job->from * n + job->to, n, 1, job->work + job->to, n);
+            job->k->gemm_nn(rows, n - job->to, job->to - job->from, job->error, job->block, job->f->U + job->from * n + job->to, n, 1, job->work + job->to, n);
     }
     if (job->rows.bad_row < 0 && !job->rows.no_memory) rs_threads_for(job->rows.pieces, finish_body, job);
 }
@@ -216,7 +253,7 @@ static void chart(gptq_job *job, uint32_t *step, bool *seen)
 rs_status rs_gptq_pack(const rs_scheme *s, const rs_tensor *packed, const rs_gptq_options *o, const rs_gptq_factor *f, const float *w, uint8_t *payload, rs_pack_error *cost,
                        double *loss, rs_error *e)
 {
-    gptq_job job = {.f = f, .w = w};
+    gptq_job job = {.k = rs_kernels_cpu(), .f = f, .w = w};
     if (packed->n_dims != 2 || packed->shape[1] != f->n || o->block == 0) return rs_fail(e, RS_E_INTERNAL, "%s: no matrix of %zu columns, or no block", packed->name, f->n);
     if (o->act_order && packed->group != 0 && s->peer != RS_PEER_NONE && s->peer != RS_PEER_COMPRESSED)
         return rs_fail(e, RS_USAGE, "%s: %s does not order columns where they have groups", packed->name, rs_compat_of(s->peer)->name);

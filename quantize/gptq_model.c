@@ -2,12 +2,14 @@
 // The walk of GPTQ through a model.
 #include "quantize/gptq_model.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/threads.h"
 #include "transforms/weights.h"
 
-enum { ROLES = RS_SCHEME_ROLES, INPUTS = 4, COLUMNS = 256 }; // matrices of a layer; inputs that they share; columns of a Hessian that are summed at a time
+enum { ROLES = RS_SCHEME_ROLES, INPUTS = 4 }; // matrices of a layer; inputs that they share
 
 // The four inputs of a layer, and who reads them (offsets from role q).
 static const struct input {
@@ -27,7 +29,7 @@ struct rs_gptq_model {
     const rs_tensor *tensor[ROLES];
     rs_tensor packed[ROLES];     // where the scheme packs
     float *weight[ROLES];        // decoded quantised weights
-    float *hessian[INPUTS];      // [n, n]: the upper triangle, in blocks; NULL while it is not being summed
+    float *hessian[INPUTS];      // [n, n]: the upper triangle; NULL while it is not being summed
     size_t width[INPUTS];
     uint64_t L, halves;          // those that are done
     double output_error;         // of the layer under way
@@ -68,15 +70,14 @@ static bool stopped(const rs_gptq_model *g) { return g->o->stop != NULL && g->o-
 
 // ---- Hessians
 
-// Upper triangle of H += x^T x, a strip of its rows at a time.
+// Upper triangle of H += x^T x.
 static void sum_up(void *context, rs_tap tap, size_t rows, size_t cols, const float *x, size_t ld)
 {
     rs_gptq_model *g = context;
     int i = 0;
     while (i < INPUTS && inputs[i].tap != tap) i++;
     if (i == INPUTS || g->hessian[i] == NULL) return;
-    for (size_t j = 0; j < cols; j += COLUMNS)
-        rs_network_kernels(g->n)->gemm_tn(cols - j < COLUMNS ? cols - j : COLUMNS, cols - j, rows, x + j, ld, x + j, ld, 1, g->hessian[i] + j * cols + j, cols);
+    rs_network_kernels(g->n)->gram(cols, rows, x, ld, 1, g->hessian[i], cols);
 }
 
 // Only where GPTQ asks for it.
@@ -136,16 +137,61 @@ static rs_status quantise_matrix(rs_gptq_model *g, uint64_t layer, int r, const 
     return RS_OK;
 }
 
-// The matrices that read input i, by the Hessian that has been summed for it if there is one.
+// The factor of what has been summed for input i, if anything has.
+static rs_status factorise(rs_gptq_model *g, int i, rs_gptq_factor *f, rs_error *e)
+{
+    rs_status st = g->hessian[i] != NULL ? rs_gptq_factorise(f, &g->o->gptq, g->width[i], g->hessian[i], e) : RS_OK;
+    free(g->hessian[i]);
+    g->hessian[i] = NULL;
+    return st == RS_E_VALUE ? rs_error_prefix(e, st, "input of %s", g->tensor[inputs[i].first]->name) : st;
+}
+
+// The matrices that read input i.
+static rs_status quantise_readers(rs_gptq_model *g, uint64_t layer, int i, const rs_gptq_factor *f, rs_error *e)
+{
+    for (int r = inputs[i].first; r < inputs[i].first + inputs[i].count; r++) RS_TRY(quantise_matrix(g, layer, r, f, e));
+    return RS_OK;
+}
+
 static rs_status quantise(rs_gptq_model *g, uint64_t layer, int i, rs_error *e)
 {
     rs_gptq_factor f = {0};
-    rs_status st = g->hessian[i] != NULL ? rs_gptq_factorise(&f, &g->o->gptq, g->width[i], g->hessian[i], e) : RS_OK;
-    free(g->hessian[i]);
-    g->hessian[i] = NULL;
-    if (st == RS_E_VALUE) st = rs_error_prefix(e, st, "input of %s", g->tensor[inputs[i].first]->name);
-    for (int r = inputs[i].first; st == RS_OK && r < inputs[i].first + inputs[i].count; r++) st = quantise_matrix(g, layer, r, &f, e);
+    rs_status st = factorise(g, i, &f, e);
+    if (st == RS_OK) st = quantise_readers(g, layer, i, &f, e);
     rs_gptq_factor_free(&f);
+    return st;
+}
+
+// The largest Hessian of a layer is factored, which takes one thread, while the matrices before it are quantised.
+struct aside {
+    rs_gptq_model *g;
+    rs_gptq_factor f;
+    rs_status st;
+    rs_error e;
+};
+
+static void *factorise_last(void *context)
+{
+    struct aside *a = context;
+    a->st = factorise(a->g, INPUTS - 1, &a->f, &a->e);
+    return NULL;
+}
+
+static rs_status quantise_all(rs_gptq_model *g, uint64_t layer, rs_error *e)
+{
+    struct aside last = {.g = g};
+    pthread_t thread;
+    rs_status st = RS_OK;
+    const bool beside = rs_threads_get() > 1 && pthread_create(&thread, NULL, factorise_last, &last) == 0;
+    for (int i = 0; st == RS_OK && i < INPUTS - 1; i++) st = quantise(g, layer, i, e);
+    if (beside) pthread_join(thread, NULL);
+    else if (st == RS_OK) factorise_last(&last);
+    if (st == RS_OK && last.st != RS_OK) {
+        *e = last.e;
+        st = last.st;
+    }
+    if (st == RS_OK) st = quantise_readers(g, layer, INPUTS - 1, &last.f, e);
+    rs_gptq_factor_free(&last.f);
     return st;
 }
 
@@ -162,7 +208,7 @@ static rs_status both_halves(rs_gptq_model *g, uint64_t layer, rs_error *e)
 {
     for (int i = 0; i < INPUTS; i++) RS_TRY(begin_sum(g, i, e));
     RS_TRY(listen(g, RS_HALF_BOTH, e));
-    for (int i = 0; i < INPUTS; i++) RS_TRY(quantise(g, layer, i, e));
+    RS_TRY(quantise_all(g, layer, e));
     return layer + 1 == g->L ? RS_OK : rs_calibration_pass(&g->c, &g->layer, RS_HALF_BOTH, true, NULL, NULL, e);
 }
 

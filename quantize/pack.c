@@ -100,7 +100,7 @@ static rs_status pack_tensor(rs_stage *s, const rs_frame *f, const rs_pack_optio
     return st;
 }
 
-// Rounds embedding or head to scheme.rest; a value that becomes infinite is an error.
+// Rounds embedding or head to scheme.rest; a value that becomes infinite is an error. A norm whose scales were folded in holds ones, which all types hold.
 static rs_status round_tensor(rs_stage *s, const rs_frame *f, const rs_tensor *t, rs_error *e)
 {
     uint8_t *raw = NULL, *out = NULL;
@@ -110,6 +110,8 @@ static rs_status round_tensor(rs_stage *s, const rs_frame *f, const rs_tensor *t
     rs_status st = read_weights(s, f, &raw, &decoded, &w, e);
     if (st == RS_OK && !rs_tensor_elements(t, &n)) st = rs_fail(e, RS_E_LIMIT, "%s: too large", t->name);
     if (st == RS_OK && (out = malloc((size_t)t->payload_len + 1)) == NULL) st = rs_fail(e, RS_E_NOMEM, "%s: rounded payload", t->name);
+    for (uint64_t i = 0; st == RS_OK && t->role == RS_ROLE_NORM && i < n; i++)
+        if (w[i] != 1) st = rs_fail(e, RS_E_VALUE, "%s: its scales were folded in, but value %llu is %g", t->name, (unsigned long long)i, (double)w[i]);
     for (uint64_t i = 0; st == RS_OK && t->dtype == RS_F16 && i < n; i++)
         if (fabsf(w[i]) >= 65520.0f) st = rs_fail(e, RS_E_VALUE, "%s: value %g is above the range of f16; use --rest bf16 or f32", t->name, (double)w[i]);
     if (st == RS_OK) {

@@ -33,5 +33,6 @@ bool rs_scheme_packs(const rs_scheme *s, const rs_tensor *t)
 
 bool rs_scheme_rounds(const rs_scheme *s, const rs_tensor *t)
 {
-    return !s->rest_keep && s->w_bits < 16 && (t->role == RS_ROLE_EMBED || t->role == RS_ROLE_HEAD) && t->enc == RS_ENC_RAW && t->dtype != s->rest;
+    const bool ones = t->role == RS_ROLE_NORM && rs_tensor_has_xf(t, "gamma"); // FORMAT.md 20.2
+    return !s->rest_keep && s->w_bits < 16 && (t->role == RS_ROLE_EMBED || t->role == RS_ROLE_HEAD || ones) && t->enc == RS_ENC_RAW && t->dtype != s->rest;
 }

@@ -19,7 +19,7 @@ typedef struct rs_scheme {
     bool gptq;             // rounded by GPTQ, otherwise to nearest
     int head_bits;         // of the LM head, 2..8, to nearest, a scale for each row; 0 = it goes with the rest
     bool rest_keep;        // tensors that are not packed keep their type,
-    rs_dtype rest;         // else embedding and LM head are rounded to this type
+    rs_dtype rest;         // else embedding and LM head are rounded to this type, and norms of ones have it
 } rs_scheme;
 
 // 4 bits, per row, f32 scales, 80 steps, to nearest, embedding and head in f16.
@@ -30,7 +30,7 @@ bool rs_scheme_matrix(const rs_tensor *t);
 void rs_scheme_matrix_at(const rs_config *c, uint64_t i, rs_tensor *t);
 // True for the matrices that a scheme packs.
 bool rs_scheme_packs(const rs_scheme *s, const rs_tensor *t);
-// True for the tensors whose type scheme->rest changes: embed and head.
+// True for the tensors whose type scheme->rest changes: embed, head, and norms whose scales were folded in.
 bool rs_scheme_rounds(const rs_scheme *s, const rs_tensor *t);
 
 #endif

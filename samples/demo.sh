@@ -23,22 +23,28 @@ run rs-verify $out/w4a4kv4.rsq
 run rs-verify $out/fused.rsq --against $out/model.rsq --text $text --tol 1e-4
 
 echo '--- learning: one rotation for all layers (SpinQuant), one for each place (ReSpinQuant), cut to junctions of rank 32 that change nothing'
-learn="--text samples/text/calib.txt --length 256 --steps 100 --lr 0.15 --a-bits 3 --kv-bits 3 --holdout 12 --eval-every 25"
+learn="--text samples/text/calib.txt --length 256 --steps 200 --lr 0.15 --a-bits 3 --kv-bits 3 --holdout 12 --eval-every 25"
 run "rs-learn $out/model.rsq $learn --mode global -o $out/global.rsq"
 run "rs-learn $out/model.rsq $learn -o $out/dense.rsq"
 run "rs-fuse -q -R $out/global.rsq $out/model.rsq -o $out/spin.rsq"
 run "rs-fuse -q -R $out/dense.rsq $out/model.rsq | rs-residual -q -R $out/dense.rsq --rank 32 -o $out/respin.rsq"
 run rs-verify $out/respin.rsq --against $out/model.rsq --text $text --tol 1e-4
 
+echo '--- where the outliers were, and what the rotations made of them'
+stat="rs-stat -q --text $text --samples 8 --ctx 256"
+run "$stat $out/model.rsq | rs-fuse -q -R $out/dense.rsq | rs-residual -q -R $out/dense.rsq --rank 32 | $stat -o $out/look.rsq"
+run rs-top --batch --size 100x16 $out/look.rsq
+
 echo '--- what it is good for: perplexity on text that the model has not seen, weights by GPTQ'
 rows=()
 fp=$(perplexity $out/model.rsq)
-for b in 4 3; do
-    row=$(printf '%-10s %10.4f' "W${b}A${b}KV${b}" "$fp")
-    rs-pack -q --w-bits $b --a-bits $b --kv-bits $b $out/model.rsq -o $out/packed.rsq
+for bits in "4 4" "4 3" "3 3"; do # of weights, of the rest
+    read -r w a <<<"$bits"
+    row=$(printf '%-10s %10.4f' "W${w}A${a}KV${a}" "$fp")
+    rs-pack -q --w-bits $w --a-bits $a --kv-bits $a $out/model.rsq -o $out/packed.rsq
     row+=$(printf ' %10.4f' "$(perplexity $out/packed.rsq)")
     for form in fused spin respin; do
-        rs-pack -q --gptq --text samples/text/calib.txt --samples 64 --ctx 256 --w-bits $b --a-bits $b --kv-bits $b $out/$form.rsq -o $out/packed.rsq
+        rs-pack -q --gptq --text samples/text/calib.txt --samples 64 --ctx 256 --w-bits $w --a-bits $a --kv-bits $a $out/$form.rsq -o $out/packed.rsq
         row+=$(printf ' %11.4f' "$(perplexity $out/packed.rsq)")
     done
     rows+=("$row")
@@ -57,4 +63,5 @@ Next, your own model (a Hugging Face directory or a GGUF file of a Llama):
     rs-learn model.rsq --text calib.txt -o rot.rsq
     rs-fuse -R rot.rsq model.rsq | rs-residual -R rot.rsq | rs-pack --gptq --text calib.txt --w-bits 4 --a-bits 4 --kv-bits 4 -o packed.rsq
     rs-verify packed.rsq && rs-eval packed.rsq --text some.txt
+    rs-stat --text some.txt packed.rsq | rs-top -
 TXT

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Where the outliers are and what rotations make of them: make outliers MODEL=... CALIB=... TEXT=... (needs $B, the build folder).
 # MODEL: a Hugging Face directory, safetensors or GGUF; CALIB: text to learn from; TEXT: text to measure activations on.
-# Variables: RANK=32  STEPS=80  LENGTH=512  SEED=1  SAMPLES=16  CTX=512  SET= (a learned set to take)  OUT=build/outliers
+# Variables: RANK=32  STEPS=80  LENGTH=512  SEED=1  SAMPLES=16  CTX=512  SET= (a learned set to take)  OUT=build/outliers  PICTURES= (a folder that gets pictures and a report of before and learned)
 # What is learned and measured stays in OUT and is taken from there the next time. Prints a table: worst layer and median of the layers
 # by max/RMS, excess kurtosis and SQNR at 4 bits, as the model came, after one random Hadamard, and with learned rotations and junctions of rank RANK.
 set -euo pipefail
@@ -53,3 +53,12 @@ kv v V
 weight q weights of q
 weight down weights of down
 END
+
+[ -n "${PICTURES:-}" ] || exit 0
+measure="rs-stat -q --text $TEXT --samples $samples --ctx $ctx"
+[ -e "$out/look.rsq" ] || $measure "$out/model.rsq" | rs-fuse -q -R "$set" | rs-residual -q -R "$set" --rank "$rank" | $measure | rs-pack -q --w-bits 4 --a-bits 4 --kv-bits 4 -o "$out/look.rsq"
+mkdir -p "$PICTURES"
+rs-top --batch --format svg --screen 1 "$out/look.rsq" -o "$PICTURES/overview.svg"
+rs-top --batch --format svg --screen 2 --sort max_rms "$out/look.rsq" -o "$PICTURES/tensor.svg"
+rs-top --batch --format svg --screen 3 "$out/look.rsq" -o "$PICTURES/rotation.svg"
+rs-top --batch --format html "$out/look.rsq" -o "$PICTURES/report.html"

@@ -162,7 +162,7 @@ part_eval-speed() {
 part_gptq() { # one global rotation in both; the reference collects the Hessians of a layer in one pass
     oracle || { row "GPTQ against the reference" "SKIP: no PyTorch or reference" ""; return; }
     ready
-    local windows=${WINDOWS:-2} base theirs i=2 bits ours took
+    local windows=${WINDOWS:-2} base theirs i=2 bits ours took core
     base=$(rs-verify --json "$dir/model.rsq" | sed -n 's/.*"tensor_digest": "\([0-9a-f]*\)".*/\1/p')
     mapfile -t theirs < <("$python" tests/oracle/gptq_reference.py "$(dirname "$reference")" "$model" "$text" "$calib" "$windows" "$dir/G.pt")
     "$python" tests/oracle/rot_from_torch.py "$dir/G.pt" "$dir/global.rsq" --base "$base"
@@ -176,6 +176,10 @@ part_gptq() { # one global rotation in both; the reference collects the Hessians
     done
     row "GPTQ of the model, seconds: respin_ref.py / ours" "${theirs[0]} / ${took[0]} = $(ratio "${theirs[0]}" "${took[0]}")" ">= 3"
     row "  seconds of all threads together" "${theirs[1]} / ${took[1]} = $(ratio "${theirs[1]}" "${took[1]}")" "for comparison, on a busy machine"
+    for core in Haswell SkylakeX; do
+        OPENBLAS_CORETYPE=$core rs-pack -q --gptq --one-pass --text "$calib" --samples 16 --ctx 512 --skip 200000 --rest keep "$dir/global-fused.rsq" -o "$dir/gptq-16.rsq"
+        row "  W4A16KV16 with sums rounded otherwise (OpenBLAS kernels of $core)" "$(perplexity "$dir/gptq-16.rsq" --windows "$windows")" "for comparison"
+    done
     rs-pack -q --gptq --text "$calib" --samples 16 --ctx 512 --skip 200000 --rest keep "$dir/global-fused.rsq" -o "$dir/gptq-16.rsq"
     row "  W4A16KV16 with the Hessians in order (the default)" "$(perplexity "$dir/gptq-16.rsq" --windows "$windows")" "for comparison"
     rs-pack -q --rest keep "$dir/global-fused.rsq" -o "$dir/gptq-16.rsq"

@@ -56,7 +56,7 @@ static void nt_kv(void) { k->gemm_nt(S, 192, D, x, D, w, D, 0, y, 192); }
 static void nt_one(void) { k->gemm_nt(1, F, D, x, D, w, D, 0, y, F); }
 static void nt_head(void) { k->gemm_nt(64, V, D, x, D, w, D, 0, y, V); }
 static void nn_low(void) { k->gemm_nn(S, 32, D, x, D, w, 32, 0, y, 32); }
-static void tn_hessian(void) { k->gemm_tn(D, D, S, x, D, x, D, 1, y, D); }
+static void hessian(void) { k->gram(D, S, x, D, 1, y, D); }
 static void norm(void) { k->rmsnorm(S, D, x, w, 1e-5f, y); }
 static void rope(void) { k->rope(S, NQ, H, x, NQ * H, w, w); }
 static void attend(void) { k->attention(S, NQ, NKV, H, x, x + S * NQ * H, z, y); }
@@ -195,7 +195,7 @@ int main(int argc, char **argv)
     line("gemm_nt 64 x V", nt_head, 2.0 * 64 * D * V, "GFLOP/s");
     line("gemm_nt 1 x ffn", nt_one, 2.0 * F * D, "GFLOP/s");
     line("gemm_nn r 32", nn_low, 2 * s * 32 * D, "GFLOP/s");
-    line("gemm_tn hessian", tn_hessian, 2 * s * D * D, "GFLOP/s");
+    line("gram", hessian, s * D * (D + 1), "GFLOP/s");
     line("attention", attend, 2 * s * s * NQ * H, "GFLOP/s");
     line("rmsnorm", norm, 8 * s * D, "GB/s");
     line("rope", rope, 8 * s * NQ * H, "GB/s");

@@ -13,12 +13,12 @@
 #include "tests/check.h"
 #include "tests/uniform.h"
 
-// Largest difference from the reference: absolute for gemm (per k, inputs within +-1), attention (values within +-1) and cross_entropy, relative for rmsnorm, silu_gate; 0: the same bits.
+// Largest difference from the reference: absolute for gemm (per k, inputs within +-1), relative to 1 and the sum of magnitudes for gram, absolute for attention (values within +-1) and cross_entropy, relative for rmsnorm, silu_gate; 0: the same bits.
 static const struct {
     const char *operation;
     double most;
 } tolerance[] = {
-    {"convert", 0}, {"rope", 0}, {"fake_quant", 0}, {"add", 0}, {"gemm", 1e-7}, {"rmsnorm", 2.5e-7}, {"silu_gate", 6e-7}, {"attention", 2e-6}, {"cross_entropy", 1e-6},
+    {"convert", 0}, {"rope", 0}, {"fake_quant", 0}, {"add", 0}, {"gemm", 1e-7}, {"gram", 1e-6}, {"rmsnorm", 2.5e-7}, {"silu_gate", 6e-7}, {"attention", 2e-6}, {"cross_entropy", 1e-6},
 };
 
 static double allowed(const char *operation)
@@ -200,8 +200,67 @@ static void product(const rs_kernels *k, const char *label, int kind, size_t m, 
     free(z);
 }
 
+// The triangle, and what lies below it and beside it as it was.
+static void gram(const rs_kernels *k, const char *label, size_t n, size_t l, float beta)
+{
+    const size_t ldx = n + 3, ldy = n + 5;
+    float *x = noise((l + 1) * ldx), *y = noise(n * ldy), *z = take(n * ldy, sizeof *z);
+    for (size_t i = 0; beta == 0 && i < n * ldy; i++)
+        if (i % ldy >= i / ldy && i % ldy < n) y[i] = NAN;
+    memcpy(z, y, n * ldy * sizeof *z);
+    k->gram(n, l, x, ldx, beta, y, ldy);
+    rs_kernels_reference()->gram(n, l, x, ldx, beta, z, ldy);
+    double worst = 0;
+    for (size_t i = 0; i < n * ldy; i++) {
+        const bool made = i % ldy >= i / ldy && i % ldy < n;
+        double size = 1;
+        for (size_t t = 0; made && t < l; t++) size += fabs((double)x[t * ldx + i / ldy] * (double)x[t * ldx + i % ldy]);
+        const double off = made ? fabs((double)y[i] - (double)z[i]) / size : y[i] != z[i] ? (double)INFINITY : 0;
+        if (!(off <= worst)) worst = off;
+    }
+    CHECKF(worst <= allowed("gram"), "%s: gram of %zu x %zu, beta %g: off by %g", label, l, n, (double)beta, worst);
+    free(x);
+    free(y);
+    free(z);
+}
+
+// The same bits as the reference, which is checked by hand; a NaN becomes the lowest code.
+static void gptq_block(const rs_kernels *k, const char *label)
+{
+    enum { MOST = 131 };
+    float *U = noise(MOST * MOST), *s = noise(RS_GPTQ_LANES), *w = noise(MOST * RS_GPTQ_LANES), *v = take(MOST * RS_GPTQ_LANES, sizeof *v), *e = take(MOST * RS_GPTQ_LANES, sizeof *e), *f = take(MOST * RS_GPTQ_LANES, sizeof *f);
+    for (size_t i = 0; i < MOST; i++) U[i * MOST + i] = 1 + fabsf(U[i * MOST + i]);
+    for (size_t r = 0; r < RS_GPTQ_LANES; r++) s[r] = 0.01f + 0.3f * fabsf(s[r]);
+    for (size_t n = 0; n <= MOST; n = n < 3 ? n + 1 : n * 2 - 1) {
+        memcpy(v, w, MOST * RS_GPTQ_LANES * sizeof *v);
+        if (n > 2) w[RS_GPTQ_LANES + 1] = v[RS_GPTQ_LANES + 1] = NAN;
+        k->gptq_block(n, U, MOST, s, 7, w, e);
+        rs_kernels_reference()->gptq_block(n, U, MOST, s, 7, v, f);
+        bool same = memcmp(w, v, MOST * RS_GPTQ_LANES * sizeof *w) == 0;
+        for (size_t i = 0; i < n * RS_GPTQ_LANES; i++) same = same && (e[i] == f[i] || (isnan(e[i]) && isnan(f[i])));
+        CHECKF(same, "%s: gptq_block of %zu columns", label, n);
+        memcpy(w, v, MOST * RS_GPTQ_LANES * sizeof *w);
+    }
+    const float triangle[4] = {2, 3, 0, 4};
+    for (size_t r = 0; r < RS_GPTQ_LANES; r++) w[r] = 1.25f, w[RS_GPTQ_LANES + r] = 5, s[r] = 0.5f;
+    k->gptq_block(2, triangle, 2, s, 7, w, e); // 1.25 / 0.5 to 2, e = 0.25 / 2; 5 - 0.375 = 4.625, to 9, at most 7; e = 1.125 / 4
+    CHECKF(w[0] == 2 && e[0] == 0.125f && w[RS_GPTQ_LANES + 3] == 7 && e[RS_GPTQ_LANES + 3] == 0.28125f, "%s: gptq_block by hand: %g %g %g %g", label, (double)w[0], (double)e[0],
+           (double)w[RS_GPTQ_LANES + 3], (double)e[RS_GPTQ_LANES + 3]);
+    free(U);
+    free(s);
+    free(w);
+    free(v);
+    free(e);
+    free(f);
+}
+
 static void products(const rs_kernels *k, const char *label)
 {
+    static const size_t triangles[][2] = {{1, 1}, {1, 0}, {5, 0}, {3, 7}, {64, 33}, {257, 19}, {576, 65}, {1100, 40}, {130, 577}};
+    for (size_t i = 0; i < sizeof triangles / sizeof *triangles; i++)
+        for (int beta = 0; beta < 2; beta++)
+            gram(k, label, triangles[i][0], triangles[i][1], (float)beta);
+    gptq_block(k, label);
     static const size_t shapes[][3] = {{1, 1, 1}, {1, 1, 0}, {3, 5, 0}, {1, 77, 33}, {2, 3, 5}, {5, 300, 7}, {17, 33, 65}, {64, 64, 64}, {129, 257, 31}, {130, 40, 577}, {1, 1537, 576}, {300, 600, 19}, {257, 1, 100}, {513, 32, 192}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
         for (int kind = 0; kind < 3; kind++)
@@ -212,6 +271,9 @@ static void products(const rs_kernels *k, const char *label)
     float y[6];
     k->gemm_tn(2, 3, 3, x, 2, w, 3, 0, y, 3);
     CHECKF(memcmp(y, (float[]){11, 18, -10, 14, 22, -10}, sizeof y) == 0, "%s: gemm_tn by hand", label);
+    float triangle[4] = {9, 9, 7, 9};
+    k->gram(2, 3, x, 2, 0, triangle, 2);
+    CHECKF(memcmp(triangle, (float[]){35, 44, 7, 56}, sizeof triangle) == 0, "%s: gram by hand", label);
     k->gemm_nn(2, 3, 3, x, 3, w, 3, 0, y, 3);
     CHECKF(memcmp(y, (float[]){7, 11, -5, 16, 23, -5}, sizeof y) == 0, "%s: gemm_nn by hand", label);
     k->gemm_nt(2, 3, 3, x, 3, w, 3, 0, y, 3);

@@ -5,7 +5,7 @@
 #include "kernels/cpu/vec.h"
 #include "kernels/threads.h"
 
-enum { RUN = 1 << 17 }; // numbers of a piece
+enum { RUN = 1 << 18, AHEAD = 8192 }; // numbers of a piece; how far ahead to ask for them, in bytes
 
 void rs_gemv_half_plain(bool bf16, size_t n, size_t k, const float *x, const uint16_t *w, size_t ldw, float *y)
 {
@@ -45,11 +45,12 @@ static inline __attribute__((always_inline)) RS_AVX2 void dots(bool bf16, const 
     v8 s[4][2];
     for (size_t r = 0; r < rows; r++)
         s[r][0] = s[r][1] = v8_set(0);
+    const uint16_t *ahead = w + (AHEAD / 2 / (4 * ldw) + 1) * 4 * ldw;
     size_t j = 0;
     for (; j + 16 <= k; j += 16) {
         const v8 a = v8_load(x + j), b = v8_load(x + j + 8);
         for (size_t i = 0; i < rows / 2; i++)
-            __builtin_prefetch(w + 4 * ldw + rows * j + 32 * i, 0, 3);
+            __builtin_prefetch(ahead + rows * j + 32 * i, 0, 3);
         for (size_t r = 0; r < rows; r++) {
             s[r][0] = v8_fma(a, convert(bf16, w + r * ldw + j), s[r][0]);
             s[r][1] = v8_fma(b, convert(bf16, w + r * ldw + j + 8), s[r][1]);

@@ -25,6 +25,8 @@ void rs_gemm_tn_plain(size_t m, size_t n, size_t k, const float *x, size_t ldx, 
 void rs_gemm_nt_blas(size_t m, size_t n, size_t k, const float *x, size_t ldx, const float *w, size_t ldw, float beta, float *y, size_t ldy);
 void rs_gemm_nn_blas(size_t m, size_t n, size_t k, const float *x, size_t ldx, const float *w, size_t ldw, float beta, float *y, size_t ldy);
 void rs_gemm_tn_blas(size_t m, size_t n, size_t k, const float *x, size_t ldx, const float *w, size_t ldw, float beta, float *y, size_t ldy);
+void rs_gram_plain(size_t n, size_t k, const float *x, size_t ldx, float beta, float *y, size_t ldy);
+void rs_gram_blas(size_t n, size_t k, const float *x, size_t ldx, float beta, float *y, size_t ldy);
 
 void rs_rmsnorm_plain(size_t B, size_t d, const float *x, const float *gamma, float eps, float *y);
 void rs_rmsnorm_avx2(size_t B, size_t d, const float *x, const float *gamma, float eps, float *y);
@@ -66,6 +68,9 @@ void rs_cross_entropy_avx512(size_t B, size_t V, const float *logits, size_t ld,
 
 void rs_add_plain(size_t n, const float *x, float *y);
 void rs_add_avx2(size_t n, const float *x, float *y);
+void rs_gptq_block_plain(size_t n, const float *U, size_t ldu, const float *s, float top, float *w, float *e);
+void rs_gptq_block_v8(size_t n, const float *U, size_t ldu, const float *s, float top, float *w, float *e);
+void rs_gptq_block_v16(size_t n, const float *U, size_t ldu, const float *s, float top, float *w, float *e);
 
 void rs_rmsnorm_grad_plain(size_t B, size_t d, const float *x, const float *gamma, float eps, const float *dy, float *dx);
 void rs_rmsnorm_grad_threaded(size_t B, size_t d, const float *x, const float *gamma, float eps, const float *dy, float *dx);
