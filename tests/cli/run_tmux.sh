@@ -9,7 +9,8 @@ if script -qec "TERM=no-such-terminal rs-top $T/golden/good/stats.rsq" /dev/null
 fi
 passed=0 failed=0
 dir=$(mktemp -d)
-tm() { tmux -L "rs-top-$$" -f /dev/null "$@"; }
+server=0
+tm() { tmux -L "rs-top-$$-$server" -f /dev/null "$@"; }
 trap 'tm kill-server 2>/dev/null; rm -rf "$dir"' EXIT
 cp "$T/golden/good/stats.rsq" "$dir"
 cd "$dir" || exit 1
@@ -34,6 +35,7 @@ check() { # NAME STATUS
 expect() { until_screen "$2"; check "$1" $?; }
 start() { # a shell of its own for each run, whose prompt says that it waits
     tm kill-server 2>/dev/null
+    server=$((server + 1)) # the old one may still be ending
     tm new-session -d -s s -x 100 -y 30 "env PS1='ready> ' PATH='$PATH' LC_ALL=C.UTF-8 TERM=screen-256color bash --norc --noprofile"
     expect "a shell" '^ready>'
 }
