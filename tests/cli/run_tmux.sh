@@ -2,9 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # rs-top on a real terminal: colours, resizing, stop and continue, data on standard input, and what is left after it was killed.
 command -v tmux >/dev/null || { echo "SKIP tmux: not installed"; echo "0 passed, 0 failed, 1 skipped"; exit 0; }
-case $(rs-top --batch "$T/golden/good/stats.rsq" | script -qec "TERM=xterm rs-top $T/golden/good/stats.rsq" /dev/null 2>&1 </dev/null | head -n 1) in *"without ncurses"*)
-    echo "SKIP tmux: built without ncurses"; echo "0 passed, 0 failed, 1 skipped"; exit 0 ;;
-esac
+ldd "$(command -v rs-top)" | grep -q ncurses || { echo "SKIP tmux: built without ncurses"; echo "0 passed, 0 failed, 1 skipped"; exit 0; }
 passed=0 failed=0
 dir=$(mktemp -d)
 tm() { tmux -L "rs-top-$$" -f /dev/null "$@"; }
