@@ -79,8 +79,10 @@ rs_status rs_terminal_open(const rs_terminal_options *o, rs_error *e)
 {
     const char *type = o->type != NULL ? o->type : getenv("TERM");
     if (type == NULL || *type == 0) return rs_fail(e, RS_USAGE, "TERM is not set");
+    const int fd = open(o->path, O_WRONLY | O_CLOEXEC | O_NOCTTY); // never makes a file
     now.in = fopen(o->path, "re");
-    now.out = fopen(o->path, "we");
+    now.out = fd >= 0 ? fdopen(fd, "w") : NULL;
+    if (fd >= 0 && now.out == NULL) close(fd);
     if (now.in != NULL && now.out != NULL) {
         saved_fd = tcgetattr(fileno(now.out), &saved) == 0 ? fileno(now.out) : -1;
         now.screen = newterm(type, now.out, now.in);
