@@ -256,7 +256,7 @@ static void gptq_block(const rs_kernels *k, const char *label)
 
 static void products(const rs_kernels *k, const char *label)
 {
-    static const size_t triangles[][2] = {{1, 1}, {1, 0}, {5, 0}, {3, 7}, {64, 33}, {257, 19}, {576, 65}, {1100, 40}, {130, 577}};
+    static const size_t triangles[][2] = {{1, 1}, {1, 0}, {5, 0}, {3, 7}, {64, 33}, {257, 19}, {576, 15}, {700, 9}, {130, 577}};
     for (size_t i = 0; i < sizeof triangles / sizeof *triangles; i++)
         for (int beta = 0; beta < 2; beta++)
             gram(k, label, triangles[i][0], triangles[i][1], (float)beta);

@@ -2,15 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # rs-top on a real terminal: colours, resizing, stop and continue, data on standard input, and what is left after it was killed.
 command -v tmux >/dev/null || { echo "SKIP tmux: not installed"; echo "0 passed, 0 failed, 1 skipped"; exit 0; }
-if script -qec "TERM=no-such-terminal rs-top $T/golden/good/stats.rsq" /dev/null </dev/null | grep -q "without ncurses"; then
-    echo "SKIP tmux: built without ncurses"
-    echo "0 passed, 0 failed, 1 skipped"
-    exit 0
-fi
+ldd "$(command -v rs-top)" | grep -q ncurses || { echo "SKIP tmux: built without ncurses"; echo "0 passed, 0 failed, 1 skipped"; exit 0; }
 passed=0 failed=0
 dir=$(mktemp -d)
-server=0
-tm() { tmux -L "rs-top-$$-$server" -f /dev/null "$@"; }
+run=0
+tm() { tmux -L "rs-top-$$-$run" -f /dev/null "$@"; }
 trap 'tm kill-server 2>/dev/null; rm -rf "$dir"' EXIT
 cp "$T/golden/good/stats.rsq" "$dir"
 cd "$dir" || exit 1
@@ -33,9 +29,9 @@ check() { # NAME STATUS
     fi
 }
 expect() { until_screen "$2"; check "$1" $?; }
-start() { # a shell of its own for each run, whose prompt says that it waits
+start() { # a server and a shell of its own for each run, whose prompt says that it waits
     tm kill-server 2>/dev/null
-    server=$((server + 1)) # the old one may still be ending
+    run=$((run + 1))
     tm new-session -d -s s -x 100 -y 30 "env PS1='ready> ' PATH='$PATH' LC_ALL=C.UTF-8 TERM=screen-256color bash --norc --noprofile"
     expect "a shell" '^ready>'
 }
