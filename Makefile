@@ -110,6 +110,7 @@ deps:
 	@sh tests/deps.sh $(DEBS)
 
 check: deps
+	@[ "$$(id -u)" != 0 ] || sh tests/deps.sh tmux || true # for the tests of rs-top on a terminal, which are left out without it
 	@$(MAKE) $(JOBS) tests
 	@B=$(abspath $(B)) SAN=$(SAN) bash tests/run.sh
 

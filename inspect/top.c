@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// One session of looking: the outlines, the model made from them, the view, and the threads beside them.
+// Between files and screens: the outlines, the model made from them, the view, and the threads beside them.
 #include "inspect/top.h"
 
 #include <math.h>
@@ -238,7 +238,7 @@ static rs_status open_all(const rs_top_options *o, rs_outline *doc[2], rs_error 
 rs_status rs_top_open(rs_top **out, const rs_top_options *o, int cols, int rows, rs_error *e)
 {
     rs_top *t = *out = calloc(1, sizeof *t);
-    if (t == NULL) return rs_fail(e, RS_E_NOMEM, "session");
+    if (t == NULL) return rs_fail(e, RS_E_NOMEM, "rs-top");
     t->o = *o;
     t->spectrum_of = -1;
     rs_status s = open_all(o, t->doc, e);

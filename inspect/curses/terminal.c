@@ -85,7 +85,11 @@ rs_status rs_terminal_open(const rs_terminal_options *o, rs_error *e)
     if (fd >= 0 && now.out == NULL) close(fd);
     if (now.in != NULL && now.out != NULL) {
         saved_fd = tcgetattr(fileno(now.out), &saved) == 0 ? fileno(now.out) : -1;
-        now.screen = newterm(type, now.out, now.in);
+        int found; // newterm would leave memory behind where the type is unknown
+        if (setupterm((char *)(uintptr_t)type, fileno(now.out), &found) == OK) {
+            del_curterm(cur_term);
+            now.screen = newterm(type, now.out, now.in);
+        }
     }
     if (now.screen == NULL) {
         const bool there = now.in != NULL && now.out != NULL;

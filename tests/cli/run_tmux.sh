@@ -105,6 +105,20 @@ keys q
 expect "the class of the fault" '^exit 12'
 sane "after a fault"
 
+start # figures that are computed, and a fault that only the check of all bytes finds, beside the screen
+cp "$T/golden/good/raw_f32.rsq" bad.rsq
+keys 'rs-top bad.rsq' Enter
+expect "computed" 'at: computed now'
+keys q
+expect "quit" '^ready>'
+printf '\x55' | dd of=bad.rsq bs=1 seek=$(($(LC_ALL=C grep -obUaP '\xd3RSQTSUM' bad.rsq | head -n 1 | cut -d: -f1) - 8)) conv=notrunc status=none
+keys 'rs-top bad.rsq; echo "exit $?"' Enter
+expect "the fault in the header" '^ rs-top  bad.rsq  ! E_SUM: frame [0-9]+ TENS'
+keys 2
+expect "on every screen" '! E_SUM: .* 2/5 tensor'
+keys q
+expect "the class of the fault" '^exit 13'
+
 for signal in SEGV ABRT TERM; do # 5. what is left behind
     start
     keys 'rs-top stats.rsq' Enter
