@@ -49,20 +49,19 @@ static void header(const rs_view *v, rs_cells *c, const struct layout *l)
     rs_cells_right(c, 2, l->number, 7, RS_INK_LABEL, 0, "dB");
     if (l->clip > 0) rs_cells_right(c, 2, l->clip, 8, RS_INK_LABEL, v->sort == RS_SORT_CLIP ? on : 0, "%s", "clip %");
     if (l->scales > 0) rs_cells_right(c, 2, l->scales, 10, RS_INK_LABEL, 0, "scales");
-    if (l->worst > 0) rs_cells_put(c, 2, l->worst + 2, 18, RS_INK_LABEL, 0, "worst cell (dB)");
+    if (l->worst > 0) rs_cells_put(c, 2, l->worst + 2, 18, RS_INK_LABEL, 0, "worst group (dB)");
     rs_cells_put(c, 2, c->cols - 8, 8, RS_INK_LABEL, 0, "mark");
 }
 
-// Row and column of the worst cell of the error map, as text.
-static void worst_text(const rs_view *v, const rs_view_row *r, int side, char *out, size_t cap)
+// Row and group of the worst span, as text.
+static void worst_text(const rs_view_row *r, int side, char *out, size_t cap)
 {
     char db[16];
     double at;
     snprintf(out, cap, "-");
     if (!rs_figures_get(&r->fig[side], RS_FIG_WORST_GROUP, &at) || !(at >= 0 && at < 1e15)) return;
-    const rs_outline_stat *s = rs_outline_stat_at(v->model->doc[v->model->side[RS_OF_ERROR][side].doc], (size_t)r->frame[side]);
-    const uint64_t each = s != NULL ? rs_map_uint(s->values, "rows_each", 1) : 1, groups = r->group > 0 && r->width >= r->group ? r->width / r->group : 1, cell = (uint64_t)at;
-    snprintf(out, cap, "r %" PRIu64 " g %" PRIu64 " (%s)", cell / groups * each, cell % groups, rs_screen_number(&r->fig[side], RS_FIG_WORST_SQNR, db));
+    const uint64_t groups = r->group > 0 && r->width >= r->group ? r->width / r->group : 1, span = (uint64_t)at; // FORMAT.md 14
+    snprintf(out, cap, "r %" PRIu64 " g %" PRIu64 " (%s)", span / groups, span % groups, rs_screen_number(&r->fig[side], RS_FIG_WORST_SQNR, db));
 }
 
 static void put_row(const rs_view *v, rs_cells *c, const struct layout *l, int row, size_t i)
@@ -85,7 +84,7 @@ static void put_row(const rs_view *v, rs_cells *c, const struct layout *l, int r
     else if (l->clip > 0) rs_cells_right(c, row, l->clip, 8, RS_INK_TEXT, 0, "-");
     if (l->scales > 0) rs_cells_right(c, row, l->scales, 10, RS_INK_TEXT, 0, "%s", rs_screen_number(f, RS_FIG_SCALES, text));
     if (l->worst > 0) {
-        worst_text(v, r, side, text, sizeof text);
+        worst_text(r, side, text, sizeof text);
         rs_cells_put(c, row, l->worst + 2, c->cols - 9 - l->worst - 2, RS_INK_TEXT, 0, text);
     }
     if (below) rs_cells_put(c, row, c->cols - 8, 8, RS_INK_BAD, RS_ATTR_BOLD, "! below");
