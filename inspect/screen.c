@@ -22,6 +22,7 @@ const char *rs_screen_double(double x, char out[16])
     }
     else if (a >= 99.95) snprintf(out, 16, "%.0f", x);
     else if (a >= 0.095 || a == 0) snprintf(out, 16, "%.1f", a == 0 ? 0.0 : x);
+    else if (x < 0) snprintf(out, 16, a >= 0.0095 ? "%.3f" : "%.0e", x); // 6 characters with the sign
     else snprintf(out, 16, a >= 0.00095 ? "%.4f" : "%.0e", x);
     return out;
 }

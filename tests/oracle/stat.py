@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every number of rs-stat on the sample model against numpy, from the definitions of formats/FORMAT.md: weights as the file holds them, activations as stat_taps dumps them; and, to the rounding of
-another forward pass, activations against those of transformers.
+another forward pass, activations against those of transformers. Then what rs-top exports and prints.
 
-  stat.py TMP SAMPLES   (TMP holds the program taps; rs-import, rs-fuse, rs-pack, rs-residual, rs-stat are in PATH)
+  stat.py TMP SAMPLES   (TMP holds the program taps; rs-import, rs-fuse, rs-pack, rs-stat, rs-top are in PATH)
 """
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -33,7 +34,7 @@ def check(ok, what):
 
 
 def run(*args):
-    subprocess.run([str(a) for a in args], check=True, cwd=tmp)
+    return subprocess.run([str(a) for a in args], check=True, cwd=tmp, stdout=subprocess.PIPE, text=True).stdout
 
 
 # ---- the definitions
@@ -254,18 +255,47 @@ def transformers(frames, L):
         check(np.all(np.abs(got - by["absmax"]) <= 1e-3 * by["absmax"].max()), f"transformers {key}: absmax")
 
 
+def as_printed(text, value):
+    """Whether text is value rounded to the digits that text has."""
+    number, _, power = text.partition("e")
+    unit = 10.0 ** (int(power or 0) - len(number.partition(".")[2]))
+    return abs(float(text) - value) <= 0.5 * unit * (1 + 1e-6)
+
+
+def shown(name, frames):
+    """What rs-top exports and what stands on its screen, against the frames that numpy has judged."""
+    file = name + ".stat.rsq"
+    for of in ("input", "weight", "kv", "stream"):
+        rows = json.loads(run("rs-top", "--batch", "--format", "json", "--measure", of, file))["rows"]
+        check(len(rows) == sum(o == of for o, _ in frames), f"{name}: {len(rows)} rows of {of}")
+        for r in rows:
+            stored = dict(frames[(of, r["name"])][0]["values"])
+            stored["max_rms"] = stored["max"] / stored["rms"] if stored["rms"] > 0 else None
+            got = {k: v for k, v in r["before"].items() if v is not None}
+            check(set(got) == {k for k, v in stored.items() if v is not None}, f"{name} {of} {r['name']}: {sorted(got)} in the export")
+            check(all(near(v, stored[k]) for k, v in got.items() if k in stored), f"{name} {of} {r['name']}: the export has other numbers")
+    rows = {(r["layer"], r["role"]): r["before"] for r in json.loads(run("rs-top", "--batch", "--format", "json", file))["rows"]}
+    lines = [re.match(r"[> ]\s*(\d+) (\w+)\s+\d+ [-#=:.]*\s*(\S+)\s+(\S+)\s+(\S+)\s*$", line) for line in run("rs-top", "--batch", "--ascii", "--size", "130x200", file).splitlines()]
+    lines = [m.groups() for m in lines if m]
+    check(len(lines) == len(rows), f"{name}: {len(lines)} lines on the screen for {len(rows)} rows")
+    for layer, role, *numbers in lines:
+        for text, key in zip(numbers, ("max_rms", "kurt", "sqnr4")):
+            check(as_printed(text, rows[(int(layer), role)][key]), f"{name} {layer}.{role}: {key} {text} on the screen, {rows[(int(layer), role)][key]} in the export")
+
+
 def main():
     c = json.load(open(os.path.join(samples, "model", "config.json")))
     L, d, h = c["num_hidden_layers"], c["hidden_size"], c["head_dim"]
     run("rs-import", "-q", os.path.join(samples, "model"), "-o", "model.rsq")
     frames = one("model", L, d, h, True)
     transformers(frames, L)
+    shown("model", frames)
     run("rs-fuse", "-q", "--seed", 3, "model.rsq", "-o", "fused.rsq")
     run("rs-pack", "-q", "--a-bits", 4, "--a-clip", 0.9, "--kv-bits", 4, "--kv-sym", "--w-bits", 3, "fused.rsq", "-o", "packed.rsq")
     run("rs-pack", "-q", "--compat", "spinquant", "--a-bits", 4, "--kv-bits", 4, "--group", 64, "fused.rsq", "-o", "compat.rsq")
     run("rs-pack", "-q", "--a-bits", 8, "--a-group", 32, "--a-sym", "--kv-bits", 3, "--kv-group", 16, "fused.rsq", "-o", "groups.rsq")
     for name in ("fused", "packed", "compat", "groups"):
-        one(name, L, d, h, False)
+        shown(name, one(name, L, d, h, False))
     print(f"{passed} passed, {failed} failed, 0 skipped")
     return failed != 0
 
