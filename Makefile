@@ -13,9 +13,10 @@ CC = gcc
 PREFIX = /usr/local
 SAN = 0
 CUDA = 1
+CUDA_WANT = 75 80 86 89 90 100
 CURSES := $(if $(shell pkg-config --exists ncursesw 2>/dev/null && echo yes),1,0)
-NVCC = $(shell command -v nvcc 2>/dev/null)
-DEBS = gcc make pkg-config libmsgpack-dev libopenblas-dev libncurses-dev libxxhash-dev libpcre2-dev libjansson-dev
+NVCC := $(or $(shell command -v nvcc 2>/dev/null),$(wildcard /usr/local/cuda/bin/nvcc))
+DEBS = gcc g++ make pkg-config libmsgpack-dev libopenblas-dev libncurses-dev libxxhash-dev libpcre2-dev libjansson-dev
 LIBS = msgpack openblas libxxhash libpcre2-8 jansson
 
 MAKEFLAGS += --no-print-directory
@@ -31,15 +32,27 @@ COMMA := ,
 SANFLAGS = $(if $(filter 1,$(SAN)),-fsanitize=address$(COMMA)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
 CFLAGS =
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -I. $(OPT) $(WARN) $(SANFLAGS) -pthread $(PKG_CFLAGS) $(CFLAGS)
-ALL_LDLIBS = $(PKG_LIBS) -lm -pthread
+ALL_LDLIBS = $(PKG_LIBS) $(CUDA_LIBS) -lm -pthread
+# of the kernels that tests run on the processor
+CXX = $(if $(findstring clang,$(CC)),clang++,g++)
+CXXFLAGS = -std=c++17 -D_GNU_SOURCE -Itests/cuda/twin -I. -O1 -g -ffp-contract=off -fno-exceptions -fno-rtti -fno-threadsafe-statics -Wall -Wextra -Wno-unknown-pragmas $(SANFLAGS)
 
 NEED_PKG := $(filter-out deps clean help,$(or $(MAKECMDGOALS),all))
 ifneq ($(NEED_PKG),)
 PKG_CFLAGS := $(shell pkg-config --cflags $(LIBS) 2>/dev/null)
 PKG_LIBS := $(shell pkg-config --libs $(LIBS) 2>/dev/null)
 endif
-CUDA_SRC := $(if $(filter-out 0,$(CUDA)),$(if $(NVCC),$(wildcard kernels/cuda/*.cu)))
-SET_FLAGS = $(CC) $(OPT) $(SANFLAGS) $(CFLAGS) cuda:$(if $(CUDA_SRC),$(NVCC),none)$(if $(filter 0,$(CURSES)), curses:none)
+CUDA_ALL := $(wildcard kernels/cuda/*.cu)
+CUDA_SRC := $(if $(filter-out 0,$(CUDA)),$(if $(NVCC),$(CUDA_ALL)))
+ifneq ($(CUDA_SRC),)
+# those that this nvcc knows, and code for newer ones from the last
+CUDA_ARCHS := $(filter $(CUDA_WANT),$(patsubst compute_%,%,$(shell $(NVCC) --list-gpu-arch)))
+CUDA_HOME := $(patsubst %/,%,$(dir $(patsubst %/,%,$(dir $(realpath $(shell command -v $(NVCC)))))))
+CUDA_LIBS = -L$(CUDA_HOME)/lib64 -lcudart_static -ldl -lrt
+endif
+NVCC_FLAGS = -std=c++17 -O3 -fmad=false -ftz=false -prec-div=true -prec-sqrt=true -I. -Xcompiler -fno-exceptions,-ffp-contract=off -Xptxas -v \
+  $(foreach a,$(CUDA_ARCHS),-gencode arch=compute_$(a),code=sm_$(a)) -gencode arch=compute_$(lastword $(CUDA_ARCHS)),code=compute_$(lastword $(CUDA_ARCHS))
+SET_FLAGS = $(CC) $(OPT) $(SANFLAGS) $(CFLAGS) cuda:$(if $(CUDA_SRC),$(NVCC) $(CUDA_ARCHS),none)$(if $(filter 0,$(CURSES)), curses:none)
 PLAIN := $(if $(filter gcc:0::,$(CC):$(SAN):$(CFLAGS):),1)
 SET := $(notdir $(CC))$(if $(filter 1,$(SAN)),-san)$(if $(CUDA_SRC),-cuda)-$(shell printf '%s' '$(SET_FLAGS)' | cksum | cut -d' ' -f1)
 B := build/$(SET)
@@ -52,6 +65,8 @@ TEST_SRC := $(wildcard tests/test_*.c)
 BENCH_SRC := $(wildcard tests/bench_*.c)
 TOOLS := $(addprefix $(B)/bin/,$(basename $(notdir $(TOOL_SRC))))
 TESTS := $(TEST_SRC:tests/%.c=$(B)/tests/%)
+EMULATED := $(patsubst %.cu,$(B)/emulated/%.o,$(filter-out kernels/cuda/runtime.cu,$(CUDA_ALL))) $(patsubst %.cc,$(B)/emulated/%.o,$(wildcard tests/cuda/*.cc)) $(patsubst %.cu,$(B)/emulated/%.o,$(wildcard tests/cuda/*.cu))
+EMULATED_TESTS := $(filter $(B)/tests/test_cuda%,$(TESTS))
 FUZZERS := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 BENCHES := $(BENCH_SRC:tests/%.c=$(B)/tests/%)
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o) $(CUDA_SRC:%.cu=$(B)/%.cu.o)
@@ -69,10 +84,22 @@ $(B)/%.o: %.c
 	@$(if $(V),,echo '  CC   $<')
 	$(Q)$(CC) $(ALL_CFLAGS) $(DEFS) -MMD -MP -c -o $@ $<
 
+# what ptxas says of each kernel is kept beside the object
 $(B)/%.cu.o: %.cu
 	@mkdir -p $(@D)
-	@$(if $(V),,echo '  NVCC $<')
-	$(Q)$(NVCC) -O2 -I. -c -o $@ $<
+	@$(if $(V),,echo '  NVCC $< (sm $(CUDA_ARCHS))')
+	$(Q)$(NVCC) $(NVCC_FLAGS) -MMD -MP -c -o $@ $< >$@.ptxas 2>&1 || { cat $@.ptxas; exit 1; }
+
+# the same sources for the processor, and what they stand on there
+$(B)/emulated/%.o: %.cu
+	@mkdir -p $(@D)
+	@$(if $(V),,echo '  CXX  $<')
+	$(Q)$(CXX) $(CXXFLAGS) -MMD -MP -x c++ -c -o $@ $<
+
+$(B)/emulated/%.o: %.cc
+	@mkdir -p $(@D)
+	@$(if $(V),,echo '  CXX  $<')
+	$(Q)$(CXX) $(CXXFLAGS) -MMD -MP -c -o $@ $<
 
 $(B)/formats/stage.o: private DEFS = -DRS_COMMIT='"$(COMMIT)"'
 $(B)/formats/stage.o: $(B)/commit
@@ -96,6 +123,11 @@ $(B)/bin/rs-top $(B)/tests/test_terminal: private PKG_LIBS += $(shell pkg-config
 endif
 
 $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(B)/tests/fuzz/driver.o $(B)/librs.a
+	@$(if $(V),,echo '  LD   $(notdir $@)')
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDLIBS)
+
+# before the library, which has another device
+$(EMULATED_TESTS): $(B)/tests/%: $(B)/tests/%.o $(B)/tests/tiny.o $(EMULATED) $(B)/librs.a
 	@$(if $(V),,echo '  LD   $(notdir $@)')
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDLIBS)
 

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// The operations of kernels.h and int_gemm.h on the device, for table.cu. Meaning and shapes: there; all arrays lie in the memory of the device.
+#ifndef RS_KERNELS_CUDA_OPS_H
+#define RS_KERNELS_CUDA_OPS_H
+
+extern "C" {
+#include "kernels/cpu/int_ops.h"
+#include "kernels/kernels.h"
+
+void rs_rmsnorm_cuda(size_t B, size_t d, const float *x, const float *gamma, float eps, float *y);
+void rs_rope_cuda(size_t B, size_t heads, size_t h, float *x, size_t ld, const float *cos, const float *sin);
+void rs_lowrank_cuda(size_t S, size_t d, size_t r, float *x, const float *q, const float *m, float *work);
+void rs_silu_gate_cuda(size_t n, const float *gate, const float *up, float *y);
+void rs_hadamard_rows_cuda(const rs_hadamard *H, size_t B, float *x, size_t ld, bool transpose);
+size_t rs_fake_quant_cuda(const rs_quantizer *q, size_t B, size_t n, float *x, size_t ld);
+void rs_add_cuda(size_t n, const float *x, float *y);
+
+size_t rs_int_quantise_cuda(const rs_quantizer *q, size_t B, size_t n, const float *x, size_t ldx, uint8_t *codes, size_t ld, float *scale, int32_t *zero);
+// One product, or (sums not NULL) its sums: by dot products of four codes, a warp for each output; by tensor cores, in tiles.
+void rs_int_product_dp4a(const rs_int_weights *w, const rs_int_rows *a, int32_t *sums, float *y, size_t ldy, bool add);
+void rs_int_product_mma(const rs_int_weights *w, const rs_int_rows *a, int32_t *sums, float *y, size_t ldy, bool add);
+}
+
+#endif
