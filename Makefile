@@ -135,7 +135,11 @@ $(B)/tests/%: $(B)/tests/%.o $(B)/tests/tiny.o $(B)/librs.a
 	@$(if $(V),,echo '  LD   $(notdir $@)')
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDLIBS)
 
-tests: all $(TESTS) $(FUZZERS)
+$(B)/emulated/rs-verify: $(B)/inspect/rs-verify.o $(EMULATED) $(B)/librs.a
+	@$(if $(V),,echo '  LD   $@')
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDLIBS)
+
+tests: all $(TESTS) $(FUZZERS) $(B)/emulated/rs-verify
 
 deps:
 	@sh tests/deps.sh $(DEBS)

@@ -96,6 +96,7 @@ static rs_status layer(walk *w, rs_error *e)
     memcpy(w->sim.x, w->x[SIMULATED], bytes);
     RS_TRY(rs_network_forward(w->n[SIMULATED], w->s.S, w->sim.x, rs_kernels_tap, &w->sim, e));
     RS_TRY(matrices(w, integer, e));
+    RS_TRY(rs_kernels_device(&w->s, w->n[SIMULATED], simulated, &w->sim, w->x[SIMULATED], e));
     RS_TRY(rs_kernels_cache(&w->s, w->n[INTEGER], w->sim.place[RS_KERNELS_K], w->sim.place[RS_KERNELS_V], e));
     RS_TRY(rs_kernels_stages(&w->s, w->n[SIMULATED], simulated, integer, &w->sim, &w->run, w->x[SIMULATED], e));
     memcpy(w->x[SIMULATED], w->sim.x, bytes);
@@ -153,9 +154,11 @@ rs_status rs_kernels_check(const rs_mapped *m, const int32_t *ids, size_t S, con
     const bool given = o->variants != NULL;
     const rs_int_kernels *const *variants = given ? o->variants : here;
     r->n_variants = given ? o->n_variants : n_here;
-    if (r->n_variants > sizeof here / sizeof *here) return rs_fail(e, RS_USAGE, "%zu variants", r->n_variants);
-    for (size_t i = 0; i < r->n_variants; i++) r->variant[i] = rs_int_name(variants[i]);
+    if (r->n_variants + o->n_device_variants > sizeof here / sizeof *here) return rs_fail(e, RS_USAGE, "%zu variants", r->n_variants + o->n_device_variants);
     walk w = {.s = {.o = o, .r = r, .variants = variants, .n_variants = r->n_variants, .S = S}};
+    for (size_t i = 0; i < w.s.n_variants; i++) r->variant[i] = rs_int_name(variants[i]);
+    for (size_t i = 0; i < o->n_device_variants; i++) r->variant[r->n_variants++] = rs_int_name(o->device_variants[i]);
+    r->device = o->device != NULL;
     rs_status s = rs_network_open(&w.n[SIMULATED], m, NULL, e);
     if (s == RS_OK) s = rs_network_open(&w.n[INTEGER], m, NULL, e);
     if (s == RS_OK) s = rs_network_open(&w.n[PLAIN], m, rs_kernels_reference(), e);

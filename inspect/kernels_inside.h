@@ -27,6 +27,10 @@ void rs_kernels_fail(rs_kernels_state *s, const char *fmt, ...) RS_PRINTF(2, 3);
 
 // A matrix whose input is quantised by q, and real inputs x [S, w->k]. E_NOMEM, E_VALUE.
 RS_MUST_CHECK rs_status rs_kernels_matrix(rs_kernels_state *s, size_t role, const char *name, const rs_int_weights *w, const rs_quantizer *q, const float *x, rs_error *e);
+// How often a device computes each thing.
+size_t rs_kernels_repeat(const rs_kernels_state *s);
+// The operations of the device's table on what the simulated run of a layer saw, x: its input [S, d], against the reference. E_NOMEM, E_INTERNAL.
+RS_MUST_CHECK rs_status rs_kernels_device(rs_kernels_state *s, const rs_network *n, const rs_decoder_layer *l, const rs_kernels_run *sim, const float *x, rs_error *e);
 // The packed cache of K and V [S, n_kv h] as they are before quantising. E_NOMEM, E_INTERNAL.
 RS_MUST_CHECK rs_status rs_kernels_cache(rs_kernels_state *s, const rs_network *n, const float *k, const float *v, rs_error *e);
 // The stages of the layer that both networks have loaded; sim: the simulated run of it, x: its input [S, d]. E_NOMEM, E_VALUE.

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+// The operations of a device on what one layer of the model really reads, against the plain C reference.
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "inspect/kernels_inside.h"
+
+enum { NORM, JUNCTION, ROPE, HADAMARD, FAKE_QUANT, SILU, ADD, INPUTS = 4 };
+
+static const char *const names[RS_KERNELS_OPERATIONS] = {"rmsnorm", "lowrank", "rope", "hadamard", "fake_quant", "silu_gate", "add"};
+
+const char *rs_kernels_operation_name(size_t operation)
+{
+    return names[operation];
+}
+
+size_t rs_kernels_repeat(const rs_kernels_state *s)
+{
+    return s->o->repeat > 0 ? s->o->repeat : 1;
+}
+
+// One call: in[0] [B, n] becomes the result, the others are read (or are room).
+typedef struct call {
+    size_t operation, B, n;
+    const char *where;
+    const float *in[INPUTS];
+    size_t count[INPUTS]; // of numbers; 0: not there
+    const rs_quantizer *q;
+    const rs_hadamard *H;
+    size_t heads, h, r;
+    float eps;
+} call;
+
+static size_t run(const rs_kernels *k, const call *c, float *const x[INPUTS])
+{
+    switch (c->operation) {
+    case NORM: k->rmsnorm(c->B, c->n, x[0], x[1], c->eps, x[0]); return 0;
+    case JUNCTION: k->lowrank(c->B, c->n, c->r, x[0], x[1], x[2], x[3]); return 0;
+    case ROPE: k->rope(c->B, c->heads, c->h, x[0], c->n, x[1], x[2]); return 0;
+    case HADAMARD: k->hadamard(c->H, c->B, x[0], c->n, false); return 0;
+    case FAKE_QUANT: return k->fake_quant(c->q, c->B, c->n, x[0], c->n);
+    case SILU: k->silu_gate(c->B * c->n, x[0], x[1], x[0]); return 0;
+    default: k->add(c->B * c->n, x[1], x[0]); return 0;
+    }
+}
+
+// How far number i of the result may be from the reference's; 0: the same bits.
+static double allowed(const call *c, const float *want, size_t i)
+{
+    const double u = 0x1p-24;
+    switch (c->operation) {
+    case NORM: return 6 * u * fabs((double)want[i]);
+    case SILU: return 12 * u * fabs((double)want[i]) + 0x1p-120;
+    case JUNCTION: return rs_kernels_allowed(c->n) * rs_kernels_largest(c->n, want + i / c->n * c->n);
+    default: return 0;
+    }
+}
+
+static void compare(rs_kernels_state *s, const call *c, const float *want, const float *got)
+{
+    rs_kernels_operation *o = &s->r->operation[c->operation];
+    o->runs++;
+    o->numbers += c->count[0];
+    for (size_t i = 0; i < c->count[0]; i++) {
+        if (memcmp(&want[i], &got[i], sizeof *got) == 0) continue;
+        const double most = allowed(c, want, i), share = most > 0 ? fabs((double)got[i] - (double)want[i]) / most : INFINITY;
+        o->share = share > o->share || share != share ? share : o->share;
+        if (share <= 1) continue;
+        rs_kernels_fail(s, "layer %llu, %s of %s on %s: token %zu, column %zu: %.9g, the reference has %.9g", (unsigned long long)s->layer, names[c->operation], c->where, s->o->device->name, i / c->n, i % c->n,
+                        (double)got[i], (double)want[i]);
+        return;
+    }
+}
+
+// What is on the device and here for one call.
+typedef struct arrays {
+    float *there[INPUTS], *here[INPUTS], *got, *again;
+} arrays;
+
+static bool fill(const rs_memory *m, const call *c, arrays *a)
+{
+    bool ok = (a->got = malloc(c->count[0] * sizeof(float))) != NULL;
+    ok = (a->again = malloc(c->count[0] * sizeof(float))) != NULL && ok;
+    for (size_t i = 0; i < INPUTS; i++) {
+        const size_t bytes = c->count[i] * sizeof(float);
+        if (bytes == 0) continue;
+        ok = (a->here[i] = calloc(c->count[i], sizeof(float))) != NULL && (a->there[i] = m->alloc(bytes)) != NULL && ok;
+        if (!ok) return false;
+        if (c->in[i] != NULL) memcpy(a->here[i], c->in[i], bytes);
+        m->put(a->there[i], a->here[i], bytes);
+    }
+    return ok;
+}
+
+static rs_status on_device(rs_kernels_state *s, const call *c, arrays *a, size_t refused, rs_error *e)
+{
+    const rs_memory *m = s->o->device->memory;
+    const size_t bytes = c->count[0] * sizeof(float);
+    for (size_t turn = 0; turn < rs_kernels_repeat(s); turn++) {
+        const char *fault;
+        m->put(a->there[0], c->in[0], bytes);
+        (void)run(s->o->device, c, a->there);
+        m->get(turn == 0 ? a->got : a->again, a->there[0], bytes);
+        const size_t bad = m->settle(&fault);
+        if (fault != NULL) return rs_fail(e, RS_E_INTERNAL, "%s of %s: the device failed: %s", names[c->operation], c->where, fault);
+        if (bad != refused) rs_kernels_fail(s, "layer %llu, %s of %s on %s: refuses %zu rows, the reference %zu", (unsigned long long)s->layer, names[c->operation], c->where, s->o->device->name, bad, refused);
+        if (turn > 0 && memcmp(a->got, a->again, bytes) != 0)
+            rs_kernels_fail(s, "layer %llu, %s of %s on %s: run %zu gives other bits", (unsigned long long)s->layer, names[c->operation], c->where, s->o->device->name, turn + 1);
+    }
+    return RS_OK;
+}
+
+static rs_status check(rs_kernels_state *s, const call *c, rs_error *e)
+{
+    arrays a = {0};
+    rs_status status = fill(s->o->device->memory, c, &a) ? RS_OK : rs_fail(e, RS_E_NOMEM, "%s of %s on the device", names[c->operation], c->where);
+    if (status == RS_OK) status = on_device(s, c, &a, run(rs_kernels_reference(), c, a.here), e);
+    if (status == RS_OK) compare(s, c, a.here[0], a.got);
+    for (size_t i = 0; i < INPUTS; i++) {
+        free(a.here[i]);
+        s->o->device->memory->release(a.there[i]);
+    }
+    free(a.got);
+    free(a.again);
+    return status;
+}
+
+// A quantiser on rows of n values of x, count in all.
+static rs_status quantiser(rs_kernels_state *s, const char *where, const rs_quantizer *q, const float *x, size_t count, size_t n, rs_error *e)
+{
+    if (q->bits >= 16) return RS_OK;
+    return check(s, &(call){.operation = FAKE_QUANT, .where = where, .B = count / n, .n = n, .in = {x}, .count = {count}, .q = q}, e);
+}
+
+static rs_status rotation(rs_kernels_state *s, const char *where, const rs_hadamard *H, const float *x, size_t count, rs_error *e)
+{
+    if (H == NULL) return RS_OK;
+    return check(s, &(call){.operation = HADAMARD, .where = where, .B = count / H->n, .n = H->n, .in = {x}, .count = {count}, .H = H}, e);
+}
+
+static rs_status junction(rs_kernels_state *s, const char *where, const rs_junction *j, size_t d, const float *x, rs_error *e)
+{
+    if (j->r == 0 || j->q == NULL) return RS_OK;
+    return check(s, &(call){.operation = JUNCTION, .where = where, .B = s->S, .n = d, .in = {x, j->q, j->m}, .count = {s->S * d, d * j->r, j->r * j->r, 2 * s->S * j->r}, .r = j->r}, e);
+}
+
+// Queries at positions 0 .. S-1.
+static rs_status rope(rs_kernels_state *s, const rs_decoder_shape *h, const float *q, rs_error *e)
+{
+    const size_t angles = s->S * (h->h / 2);
+    float *cos = malloc(angles * sizeof *cos), *sin = malloc(angles * sizeof *sin);
+    double *frequency = malloc((h->h / 2) * sizeof *frequency);
+    rs_status status = cos == NULL || sin == NULL || frequency == NULL ? rs_fail(e, RS_E_NOMEM, "angles of %zu tokens", s->S) : RS_OK;
+    if (status == RS_OK) {
+        rs_rope_frequencies(h->h, 10000, frequency);
+        rs_rope_tables(s->S, 0, h->h, frequency, cos, sin);
+        status = check(s, &(call){.operation = ROPE, .where = "q", .B = s->S, .n = h->n_q * h->h, .in = {q, cos, sin}, .count = {s->S * h->n_q * h->h, angles, angles}, .heads = h->n_q, .h = h->h}, e);
+    }
+    free(cos);
+    free(sin);
+    free(frequency);
+    return status;
+}
+
+rs_status rs_kernels_device(rs_kernels_state *s, const rs_network *n, const rs_decoder_layer *l, const rs_kernels_run *sim, const float *x, rs_error *e)
+{
+    const rs_decoder_shape *h = rs_network_shape(n);
+    const size_t S = s->S, d = h->d, nq = h->n_q * h->h, nkv = h->n_kv * h->h, f = h->f;
+    const float *ffn = sim->place[RS_KERNELS_FFN];
+    rs_quantizer values = l->kv;
+    if (s->o->device == NULL) return RS_OK;
+    values.range = l->v_range;
+    RS_TRY(check(s, &(call){.operation = NORM, .where = "attention", .B = S, .n = d, .in = {x, l->norm_attn}, .count = {S * d, l->norm_attn != NULL ? d : 0}, .eps = h->eps}, e));
+    RS_TRY(check(s, &(call){.operation = NORM, .where = "FFN", .B = S, .n = d, .in = {ffn, l->norm_ffn}, .count = {S * d, l->norm_ffn != NULL ? d : 0}, .eps = h->eps}, e));
+    RS_TRY(junction(s, "attention", &l->attn, d, x, e));
+    RS_TRY(junction(s, "FFN", &l->ffn, d, ffn, e));
+    RS_TRY(rope(s, h, sim->place[RS_KERNELS_Q], e));
+    RS_TRY(rotation(s, "q", h->r3, sim->place[RS_KERNELS_Q], S * nq, e));
+    RS_TRY(rotation(s, "input of down", h->r4, sim->place[RS_KERNELS_DOWN], S * f, e));
+    RS_TRY(quantiser(s, "input of q k v", &l->in_q, sim->place[RS_KERNELS_QKV], S * d, d, e));
+    RS_TRY(quantiser(s, "k", &l->kv, sim->place[RS_KERNELS_K], S * nkv, h->h, e));
+    RS_TRY(quantiser(s, "v", &values, sim->place[RS_KERNELS_V], S * nkv, h->h, e));
+    RS_TRY(quantiser(s, "input of o", &l->in_o, sim->place[RS_KERNELS_O], S * nq, nq, e));
+    RS_TRY(quantiser(s, "input of gate and up", &l->in_gate, sim->place[RS_KERNELS_GATE_UP], S * d, d, e));
+    RS_TRY(quantiser(s, "input of down", &l->in_down, sim->place[RS_KERNELS_DOWN], S * f, f, e));
+    RS_TRY(check(s, &(call){.operation = SILU, .where = "input of down", .B = S, .n = f, .in = {sim->place[RS_KERNELS_DOWN], sim->place[RS_KERNELS_DOWN]}, .count = {S * f, S * f}}, e));
+    return check(s, &(call){.operation = ADD, .where = "the stream", .B = S, .n = d, .in = {ffn, x}, .count = {S * d, S * d}}, e);
+}
