@@ -2,6 +2,7 @@
 # make            library and tools in build/<flag set>/bin (build/bin points to the plain set)
 # make demo       installs what is missing, builds, runs the pipeline on samples/
 # make check      installs what is missing, builds, runs every test; make check-san: the same under ASan and UBSan
+# make check-gpu  everything that needs an NVIDIA GPU; MODEL= names a packed model beside the tiny ones. make ptxas-report: registers and spills of the CUDA kernels on each architecture
 # make bench      measures; MODEL=, TEXT= name a model and a text
 # make paper      the paper's table on MODEL= with rotations learned on CALIB= and perplexity on TEXT=; samples/paper.sh lists what else can be set
 # make outliers   where the outliers of MODEL= are, before and after rotating it: learned on CALIB=, activations on TEXT=; samples/outliers.sh lists what else can be set
@@ -50,9 +51,9 @@ CUDA_ARCHS := $(filter $(CUDA_WANT),$(patsubst compute_%,%,$(shell $(NVCC) --lis
 CUDA_HOME := $(patsubst %/,%,$(dir $(patsubst %/,%,$(dir $(realpath $(shell command -v $(NVCC)))))))
 CUDA_LIBS = -L$(CUDA_HOME)/lib64 -lcudart_static -ldl -lrt
 endif
-NVCC_FLAGS = -std=c++17 -O3 -fmad=false -ftz=false -prec-div=true -prec-sqrt=true -I. -Xcompiler -fno-exceptions,-ffp-contract=off -Xptxas -v \
+NVCC_FLAGS = -std=c++17 -O3 -fmad=false -ftz=false -prec-div=true -prec-sqrt=true -I. -Xcompiler -fno-exceptions,-fno-threadsafe-statics,-ffp-contract=off -Xptxas -v \
   $(foreach a,$(CUDA_ARCHS),-gencode arch=compute_$(a),code=sm_$(a)) -gencode arch=compute_$(lastword $(CUDA_ARCHS)),code=compute_$(lastword $(CUDA_ARCHS))
-SET_FLAGS = $(CC) $(OPT) $(SANFLAGS) $(CFLAGS) cuda:$(if $(CUDA_SRC),$(NVCC) $(CUDA_ARCHS),none)$(if $(filter 0,$(CURSES)), curses:none)
+SET_FLAGS = $(CC) $(OPT) $(SANFLAGS) $(CFLAGS) cuda:$(if $(CUDA_SRC),$(NVCC) $(NVCC_FLAGS),none)$(if $(filter 0,$(CURSES)), curses:none)
 PLAIN := $(if $(filter gcc:0::,$(CC):$(SAN):$(CFLAGS):),1)
 SET := $(notdir $(CC))$(if $(filter 1,$(SAN)),-san)$(if $(CUDA_SRC),-cuda)-$(shell printf '%s' '$(SET_FLAGS)' | cksum | cut -d' ' -f1)
 B := build/$(SET)
@@ -72,7 +73,7 @@ BENCHES := $(BENCH_SRC:tests/%.c=$(B)/tests/%)
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o) $(CUDA_SRC:%.cu=$(B)/%.cu.o)
 COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 
-.PHONY: all oracle-venv deps demo check check-san check-long bench paper outliers study install clean help tests FORCE
+.PHONY: all oracle-venv deps demo check check-san check-gpu check-long ptxas-report bench paper outliers study install clean help tests FORCE
 .SECONDARY:
 all: $(TOOLS) $(if $(PLAIN),build/bin)
 
@@ -139,6 +140,12 @@ $(B)/emulated/rs-verify: $(B)/inspect/rs-verify.o $(EMULATED) $(B)/librs.a
 	@$(if $(V),,echo '  LD   $@')
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDLIBS)
 
+# the test of the kernels on a real device
+$(B)/gpu/test_cuda: $(B)/tests/test_cuda.o $(B)/tests/cuda/device.o $(B)/librs.a
+	@mkdir -p $(@D)
+	@$(if $(V),,echo '  LD   $@')
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDLIBS)
+
 tests: all $(TESTS) $(FUZZERS) $(B)/emulated/rs-verify
 
 deps:
@@ -150,6 +157,12 @@ check: deps
 
 check-san:
 	@$(MAKE) SAN=1 check
+
+check-gpu: all $(if $(CUDA_SRC),$(B)/gpu/test_cuda)
+	@B=$(abspath $(B)) MODEL='$(MODEL)' bash tests/gpu.sh
+
+ptxas-report: $(if $(CUDA_SRC),$(CUDA_SRC:%.cu=$(B)/%.cu.o) all)
+	@ARCHS='$(CUDA_ARCHS)' bash tests/ptxas.sh $(CUDA_SRC:%.cu=$(B)/%.cu.o.ptxas)
 
 bench: $(BENCHES) all
 	@B=$(abspath $(B)) MODEL='$(MODEL)' TEXT='$(TEXT)' bash tests/bench.sh
@@ -180,7 +193,7 @@ clean:
 	rm -rf build
 
 help:
-	@sed -n '2,11s/^# //p' Makefile
+	@sed -n '2,12s/^# //p' Makefile
 
 FORCE:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -420,9 +420,17 @@ static void nothing_left(void)
     rs_hadamard_free(H);
 }
 
-int main(void)
+// --reason: why there is no device, or nothing; --device: which; --short: without what is large.
+int main(int argc, char **argv)
 {
+    const bool brief = argc > 1 && strcmp(argv[1], "--short") == 0;
     cuda = rs_kernels_cuda();
+    if (argc > 1 && !brief) {
+        const char *text = strcmp(argv[1], "--device") == 0 ? rs_kernels_cuda_device() : rs_kernels_cuda_reason();
+        if (text != NULL && *text != 0)
+            puts(text);
+        return 0;
+    }
     if (cuda == NULL) {
         printf("SKIP every kernel: %s\n", rs_kernels_cuda_reason());
         check_skipped++;
@@ -438,7 +446,8 @@ int main(void)
     each("hadamard", hadamards);
     each("quantise", quantisers);
     each("product", products);
-    far_apart();
+    if (!brief)
+        far_apart();
     nothing_left();
     return check_report();
 }

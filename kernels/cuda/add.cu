@@ -6,7 +6,7 @@
 
 enum { THREADS = 256 };
 
-RS_KERNEL(THREADS) rs_k_add(size_t n, const float *x, float *y)
+RS_KERNEL(THREADS, 4) rs_k_add(size_t n, const float *x, float *y)
 {
     for (size_t i = blockIdx.x * (size_t)THREADS + threadIdx.x; i < n; i += gridDim.x * (size_t)THREADS)
         y[i] += x[i];

@@ -95,7 +95,7 @@ RS_DEVICE float code(float x, struct grid g)
     return c < g.first ? g.first : c > g.last ? g.last : c;
 }
 
-RS_KERNEL(THREADS) rs_k_fake_quant(rs_quantizer q, size_t B, size_t n, float *x, size_t ld, unsigned long long *refused)
+RS_KERNEL(THREADS, 4) rs_k_fake_quant(rs_quantizer q, size_t B, size_t n, float *x, size_t ld, unsigned long long *refused)
 {
     const bool free = is_free(q);
     for (size_t b = blockIdx.x; b < B; b += gridDim.x) {
@@ -124,7 +124,7 @@ RS_KERNEL(THREADS) rs_k_fake_quant(rs_quantizer q, size_t B, size_t n, float *x,
     }
 }
 
-RS_KERNEL(THREADS) rs_k_quantise(rs_quantizer q, size_t B, size_t n, const float *x, size_t ldx, uint8_t *codes, size_t ld, float *scale, int32_t *zero, unsigned long long *refused)
+RS_KERNEL(THREADS, 4) rs_k_quantise(rs_quantizer q, size_t B, size_t n, const float *x, size_t ldx, uint8_t *codes, size_t ld, float *scale, int32_t *zero, unsigned long long *refused)
 {
     for (size_t b = blockIdx.x; b < B; b += gridDim.x) {
         const float *row = x + b * ldx;

@@ -8,8 +8,8 @@
 
 #include "kernels/cuda/runtime.h"
 
-// A kernel for blocks of at most so many threads; arrays of a block: of fixed size, and one whose bytes the launch names.
-#define RS_KERNEL(threads) extern "C" __global__ void __launch_bounds__(threads)
+// A kernel for blocks of at most so many threads, of which a processor shall hold so many; arrays of a block: of fixed size, and one whose bytes the launch names.
+#define RS_KERNEL(threads, blocks) extern "C" __global__ void __launch_bounds__(threads, blocks)
 #define RS_DEVICE static __device__ __forceinline__
 #define RS_BLOCK_ARRAY(T, name, n) __shared__ T name[n]
 #define RS_BLOCK_MEMORY(T, name)                                  \

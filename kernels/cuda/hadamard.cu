@@ -42,7 +42,7 @@ RS_DEVICE void base(const float *y, unsigned k, unsigned width, const int8_t *si
 }
 
 // Blocks of k pow2 <= MOST values, `count` in each row.
-RS_KERNEL(THREADS) rs_k_hadamard_whole(size_t blocks, size_t count, unsigned k, unsigned pow2, const int8_t *signs, float scale, bool transpose, float *x, size_t ld)
+RS_KERNEL(THREADS, 4) rs_k_hadamard_whole(size_t blocks, size_t count, unsigned k, unsigned pow2, const int8_t *signs, float scale, bool transpose, float *x, size_t ld)
 {
     RS_BLOCK_MEMORY(float, y);
     const unsigned n = k * pow2;
@@ -57,7 +57,7 @@ RS_KERNEL(THREADS) rs_k_hadamard_whole(size_t blocks, size_t count, unsigned k, 
 }
 
 // Runs of `run` values, `count` in each row.
-RS_KERNEL(THREADS) rs_k_hadamard_runs(size_t runs, size_t count, unsigned run, float *x, size_t ld)
+RS_KERNEL(THREADS, 4) rs_k_hadamard_runs(size_t runs, size_t count, unsigned run, float *x, size_t ld)
 {
     RS_BLOCK_MEMORY(float, y);
     for (size_t b = blockIdx.x; b < runs; b += gridDim.x) {
@@ -72,14 +72,14 @@ RS_KERNEL(THREADS) rs_k_hadamard_runs(size_t runs, size_t count, unsigned run, f
 }
 
 // One step on rows of n values.
-RS_KERNEL(THREADS) rs_k_hadamard_step(size_t B, size_t n, size_t half, float *x, size_t ld)
+RS_KERNEL(THREADS, 4) rs_k_hadamard_step(size_t B, size_t n, size_t half, float *x, size_t ld)
 {
     for (size_t p = blockIdx.x * (size_t)THREADS + threadIdx.x; p < B * (n / 2); p += gridDim.x * (size_t)THREADS)
         step(x + p / (n / 2) * ld, p % (n / 2), half);
 }
 
 // Strips of `width` columns of blocks [k, pow2], `count` blocks in each row.
-RS_KERNEL(THREADS) rs_k_hadamard_base(size_t strips, size_t count, unsigned k, size_t pow2, unsigned width, const int8_t *signs, float scale, bool transpose, float *x, size_t ld)
+RS_KERNEL(THREADS, 4) rs_k_hadamard_base(size_t strips, size_t count, unsigned k, size_t pow2, unsigned width, const int8_t *signs, float scale, bool transpose, float *x, size_t ld)
 {
     RS_BLOCK_MEMORY(float, y);
     const size_t of_block = pow2 / width;

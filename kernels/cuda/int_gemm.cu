@@ -61,7 +61,7 @@ RS_DEVICE void store(struct target to, const rs_int_rows *a, size_t r, size_t o,
 }
 
 // A warp for each output and ROWS rows; the threads of the warp take four columns each.
-RS_KERNEL(THREADS) rs_k_int_dp4a(rs_int_weights w, rs_int_rows a, struct target to)
+RS_KERNEL(THREADS, 4) rs_k_int_dp4a(rs_int_weights w, rs_int_rows a, struct target to)
 {
     const size_t span = w.group != 0 ? w.group : w.k, spans = w.k / span, row = (w.k * w.bits + 7) / 8, strips = (a.m + ROWS - 1) / ROWS;
     const unsigned lane = threadIdx.x % RS_WARP;
@@ -143,7 +143,7 @@ template <class F> RS_DEVICE void each(const rs_int_weights *w, const rs_int_row
             }
 }
 
-RS_KERNEL(THREADS) rs_k_int_mma(rs_int_weights w, rs_int_rows a, struct target to)
+RS_KERNEL(THREADS, 3) rs_k_int_mma(rs_int_weights w, rs_int_rows a, struct target to)
 {
     RS_BLOCK_ARRAY(unsigned, rows, SIDE * LINE);
     RS_BLOCK_ARRAY(unsigned, outputs, SIDE * LINE);

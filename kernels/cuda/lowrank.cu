@@ -6,7 +6,7 @@
 
 enum { THREADS = 256 };
 
-RS_KERNEL(THREADS) rs_k_lowrank(size_t S, size_t d, size_t r, float *x, const float *q, const float *m, float *work)
+RS_KERNEL(THREADS, 4) rs_k_lowrank(size_t S, size_t d, size_t r, float *x, const float *q, const float *m, float *work)
 {
     RS_BLOCK_ARRAY(float, part, THREADS);
     const unsigned parts = r < THREADS ? THREADS / (unsigned)r : 1; // of d, for each of the columns that are computed at a time

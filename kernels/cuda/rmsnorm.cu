@@ -6,7 +6,7 @@
 
 enum { THREADS = 256 };
 
-RS_KERNEL(THREADS) rs_k_rmsnorm(size_t B, size_t d, const float *x, const float *gamma, float eps, float *y)
+RS_KERNEL(THREADS, 4) rs_k_rmsnorm(size_t B, size_t d, const float *x, const float *gamma, float eps, float *y)
 {
     for (size_t b = blockIdx.x; b < B; b += gridDim.x) {
         const float *in = x + b * d;

@@ -6,7 +6,7 @@
 
 enum { THREADS = 128 };
 
-RS_KERNEL(THREADS) rs_k_rope(size_t B, size_t heads, size_t h, float *x, size_t ld, const float *cos, const float *sin)
+RS_KERNEL(THREADS, 4) rs_k_rope(size_t B, size_t heads, size_t h, float *x, size_t ld, const float *cos, const float *sin)
 {
     const size_t half = h / 2;
     for (size_t b = blockIdx.x; b < B; b += gridDim.x)

@@ -31,7 +31,7 @@ static const char *refuse(const char *what, cudaError_t error)
 }
 
 // A kernel of each object is in it for every architecture: if this one loads, all do.
-__global__ void rs_k_probe(unsigned long long *refused)
+extern "C" __global__ void rs_k_probe(unsigned long long *refused)
 {
     *refused = 0;
 }

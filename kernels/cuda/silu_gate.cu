@@ -6,7 +6,7 @@
 
 enum { THREADS = 256 };
 
-RS_KERNEL(THREADS) rs_k_silu_gate(size_t n, const float *gate, const float *up, float *y)
+RS_KERNEL(THREADS, 4) rs_k_silu_gate(size_t n, const float *gate, const float *up, float *y)
 {
     for (size_t i = blockIdx.x * (size_t)THREADS + threadIdx.x; i < n; i += gridDim.x * (size_t)THREADS)
         y[i] = gate[i] / (1 + expf(-gate[i])) * up[i];

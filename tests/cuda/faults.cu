@@ -7,7 +7,7 @@
 enum { THREADS = 64 };
 
 // Threads from 40 on end before the barrier.
-RS_KERNEL(THREADS) rs_k_fault_skip(float *x)
+RS_KERNEL(THREADS, 1) rs_k_fault_skip(float *x)
 {
     if (threadIdx.x >= 40)
         return;
@@ -16,7 +16,7 @@ RS_KERNEL(THREADS) rs_k_fault_skip(float *x)
 }
 
 // The halves of the block wait at different barriers.
-RS_KERNEL(THREADS) rs_k_fault_apart(float *x)
+RS_KERNEL(THREADS, 1) rs_k_fault_apart(float *x)
 {
     if (threadIdx.x < 32) {
         x[0] = 1;
@@ -27,20 +27,20 @@ RS_KERNEL(THREADS) rs_k_fault_apart(float *x)
 }
 
 // One thread does not take part in a warp's sum.
-RS_KERNEL(THREADS) rs_k_fault_warp(float *x)
+RS_KERNEL(THREADS, 1) rs_k_fault_warp(float *x)
 {
     if (threadIdx.x != 5)
         x[threadIdx.x] = __shfl_xor_sync(~0u, x[threadIdx.x], 1);
 }
 
 // A mask that names a part of the warp.
-RS_KERNEL(THREADS) rs_k_fault_mask(float *x)
+RS_KERNEL(THREADS, 1) rs_k_fault_mask(float *x)
 {
     x[threadIdx.x] = __shfl_xor_sync(0xffffu, x[threadIdx.x], 1);
 }
 
 // What another thread writes is read without a barrier.
-RS_KERNEL(THREADS) rs_k_fault_race(float *x)
+RS_KERNEL(THREADS, 1) rs_k_fault_race(float *x)
 {
     RS_BLOCK_ARRAY(float, y, THREADS);
     y[threadIdx.x] = (float)threadIdx.x;
@@ -48,7 +48,7 @@ RS_KERNEL(THREADS) rs_k_fault_race(float *x)
 }
 
 // The same with one.
-RS_KERNEL(THREADS) rs_k_fault_none(float *x)
+RS_KERNEL(THREADS, 1) rs_k_fault_none(float *x)
 {
     RS_BLOCK_ARRAY(float, y, THREADS);
     y[threadIdx.x] = (float)threadIdx.x;
@@ -57,14 +57,14 @@ RS_KERNEL(THREADS) rs_k_fault_none(float *x)
 }
 
 // One value behind an array of the block; one behind an array of the device.
-RS_KERNEL(THREADS) rs_k_fault_shared(float *x)
+RS_KERNEL(THREADS, 1) rs_k_fault_shared(float *x)
 {
     RS_BLOCK_ARRAY(float, y, THREADS);
     y[threadIdx.x + 1] = 1;
     __syncthreads();
     x[threadIdx.x] = y[threadIdx.x];
 }
-RS_KERNEL(THREADS) rs_k_fault_global(float *x)
+RS_KERNEL(THREADS, 1) rs_k_fault_global(float *x)
 {
     x[threadIdx.x + 1] = 1;
 }

@@ -27,7 +27,7 @@ void *rs_emu_shared(int site, size_t bytes);
 #define __device__
 #define __host__
 #define __forceinline__ inline
-#define RS_KERNEL(threads) extern "C" void
+#define RS_KERNEL(threads, blocks) extern "C" void
 #define RS_DEVICE static inline
 #define RS_BLOCK_ARRAY(T, name, n) T *const name = (T *)rs_emu_shared(__COUNTER__, (n) * sizeof(T))
 #define RS_BLOCK_MEMORY(T, name) T *const name = (T *)rs_emu_shared(-1, 0)
