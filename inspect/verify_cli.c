@@ -27,7 +27,7 @@ static const char usage_text[] =
     "  -q, --quiet        print nothing but errors\n"
     "      --help, --version\n"
     "\n"
-    "Exit status: 0 good; 1 the comparison failed, or the kernels did; 2 usage; 10-24 the class of the fault; 30-32 the system refused.\n";
+    "Exit status: 0 good; 1 the comparison failed, or the kernels did; 2 usage; 10-24 the class of the fault; 30-32 the system refused; 70 the GPU failed.\n";
 
 enum { OPT_QUICK = 1, OPT_FORMAT, OPT_VALUES, OPT_AGAINST, OPT_TEXT, OPT_TOL, OPT_CTX, OPT_WINDOWS, OPT_REFERENCE, OPT_KERNELS, OPT_REPEAT };
 
