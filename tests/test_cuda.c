@@ -2,7 +2,7 @@
 // The CUDA kernels on the device that they are linked with (`make check`: one that this processor emulates), against the plain C reference: integers and codes equal, floats equal or within
 // a bound; every order of threads, few and many blocks give the same bits; rows beyond 2^31 values; no memory; refused rows are counted.
 #include "kernels/cpu/int_ops.h"
-#include "kernels/kernels.h"
+#include "kernels/kv_cache.h"
 #include "kernels/packed.h"
 #include "tests/check.h"
 #include "tests/cuda/emulate.h"
@@ -356,6 +356,76 @@ static void products(const char *label)
     }
 }
 
+// ---- attention
+
+// The KV cache is filled in two steps; a vector is refused. What the reference packs is packed, and attention from it is near the reference's.
+static void cached(const char *label, rs_quantizer q, rs_range v_range, size_t n_q, size_t n_kv, size_t h, size_t S)
+{
+    const size_t n = S * n_kv * h, nq = S * n_q * h, half = S / 2;
+    rs_kv_cache c = {.q = q, .v_range = v_range, .n_kv = n_kv, .h = h, .capacity = S + 2}, there = c;
+    const size_t bytes = rs_kv_cache_bytes(&c);
+    float *k = noise(n), *v = noise(n), *x = noise(nq), *want = take(nq, sizeof *want), *got = take(nq, sizeof *got);
+    uint8_t *work = take(rs_kv_cache_work(&c, S) + 64, 1), *back = take(bytes, 1);
+    char what[160];
+    snprintf(what, sizeof what, "%s: cache of %u bits%s, ranges %d %d, groups of %zu, %zu/%zu heads of %zu, %zu tokens", label, q.bits, q.sym ? " symmetric" : "", (int)q.range, (int)v_range, q.group, n_q, n_kv, h, S);
+    v[n / 2] = q.bits < 16 ? INFINITY : 70000.0f;
+    c.memory = aligned_alloc(64, (bytes + 63) / 64 * 64);
+    if (c.memory == NULL)
+        exit(1);
+    memset(c.memory, 0xff, bytes);
+    size_t bad = rs_kv_cache_append(&c, rs_int_reference(), half, k, v, work);
+    bad += rs_kv_cache_append(&c, rs_int_reference(), S - half, k + half * n_kv * h, v + half * n_kv * h, work);
+    float *dk = up(k, n * sizeof *k), *dv = up(v, n * sizeof *v), *dx = up(x, nq * sizeof *x), *dy = room(nq * sizeof *x);
+    memset(back, 0xff, bytes);
+    there.memory = up(back, bytes);
+    CHECK(rs_kv_cache_append(&there, rs_int_cuda_at(0), half, dk, dv, NULL) == 0);
+    CHECK(rs_kv_cache_append(&there, rs_int_cuda_at(0), S - half, dk + half * n_kv * h, dv + half * n_kv * h, NULL) == 0 && there.count == S);
+    settled(what, bad);
+    memory->get(back, there.memory, bytes);
+    CHECKF(bad == (q.bits < 16) && memcmp(back, c.memory, bytes) == 0, "%s: other bytes", what);
+    if (q.bits < 16) {
+        rs_kernels_reference()->attention_cached(&c, S, n_q, x, want);
+        cuda->attention_cached(&there, S, n_q, dx, dy);
+        memory->get(got, dy, nq * sizeof *got);
+        CHECKF(distance(nq, got, want) <= 2e-6, "%s: attention is off by %g", what, distance(nq, got, want));
+        rs_kernels_reference()->attention_cached(&c, 1, n_q, x, want);
+        cuda->attention_cached(&there, 1, n_q, dx, dy);
+        memory->get(got, dy, n_q * h * sizeof *got);
+        CHECKF(distance(n_q * h, got, want) <= 2e-6, "%s: attention of one is off by %g", what, distance(n_q * h, got, want));
+    }
+    v[n / 2] = 0.5f;
+    memory->put(dv, v, n * sizeof *v);
+    rs_kernels_reference()->attention(S, n_q, n_kv, h, x, k, v, want);
+    cuda->attention(S, n_q, n_kv, h, dx, dk, dv, dy);
+    memory->get(got, dy, nq * sizeof *got);
+    CHECKF(distance(nq, got, want) <= 2e-6, "%s: attention of arrays is off by %g", what, distance(nq, got, want));
+    settled(what, 0);
+    memory->release(dk), memory->release(dv), memory->release(dx), memory->release(dy), memory->release(there.memory);
+    free(k), free(v), free(x), free(want), free(got), free(work), free(back), free(c.memory);
+}
+
+static void attentions(const char *label)
+{
+    for (unsigned bits = 2; bits <= 8; bits++)
+        cached(label, quantizer((int)bits % 4, bits, 0), RS_RANGE_ZERO, 4, 2, bits == 4 ? 64 : 20, 5);
+    cached(label, quantizer(0, 3, 4), RS_RANGE_FREE, 3, 1, 12, 3);
+    cached(label, quantizer(0, 16, 0), RS_RANGE_ZERO, 2, 1, 18, 4);
+    cached(label, quantizer(1, 4, 0), RS_RANGE_ZERO, 2, 2, 7, 70); // more than a strip
+}
+
+// A NaN in a key reaches its query and those after it.
+static void not_a_number(void)
+{
+    float k[12] = {1, 2, 3, 4, NAN, 6, 7, 8, 9, 10, 11, 12}, out[12], *dk = up(k, sizeof k), *dy = room(sizeof out);
+    cuda->attention(3, 1, 1, 4, dk, dk, dk, dy);
+    down(out, dy, sizeof out);
+    memory->release(dk);
+    CHECK(out[0] == 1 && out[3] == 4);
+    for (int i = 4; i < 12; i++)
+        CHECK(isnan(out[i]));
+    settled("a NaN", 0);
+}
+
 // ---- offsets beyond 2^31 values: two rows far apart in memory that is hardly touched
 
 static void far_apart(void)
@@ -446,6 +516,8 @@ int main(int argc, char **argv)
     each("hadamard", hadamards);
     each("quantise", quantisers);
     each("product", products);
+    each("attention", attentions);
+    not_a_number();
     if (!brief)
         far_apart();
     nothing_left();

@@ -2,6 +2,7 @@
 // Integer products of packed weights (int_gemm.h), sums exact in int32, so the same by every kernel; results rounded step by step as the reference does it.
 #include "kernels/cuda/ops.h"
 
+#include "kernels/cuda/half.h"
 #include "kernels/cuda/reduce.h"
 
 enum { THREADS = 128, ROWS = 4 }; // ROWS: of activations that a warp multiplies with an output at a time
@@ -34,10 +35,7 @@ RS_DEVICE float scale_of(const rs_int_weights *w, size_t i)
 {
     if (w->scales != NULL)
         return w->scales[i];
-    const unsigned x = w->scales_16[i], sign = (x & 0x8000) << 16, exponent = x >> 10 & 31, fraction = x & 1023;
-    if (exponent == 0)
-        return sign != 0 ? -((float)fraction * 0x1p-24f) : (float)fraction * 0x1p-24f;
-    return __uint_as_float(sign | (exponent == 31 ? 255 : exponent + 112) << 23 | fraction << 13);
+    return rs_half_to_float(w->scales_16[i]);
 }
 
 // What becomes of the sums of one row and one output: to `sums`, or to the result.

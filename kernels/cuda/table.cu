@@ -20,6 +20,8 @@ static const char *reason(void)
     table.memory = &rs_cuda_memory;
     table.rmsnorm = rs_rmsnorm_cuda;
     table.rope = rs_rope_cuda;
+    table.attention = rs_attention_cuda;
+    table.attention_cached = rs_attention_cached_cuda;
     table.lowrank = rs_lowrank_cuda;
     table.silu_gate = rs_silu_gate_cuda;
     table.hadamard = rs_hadamard_rows_cuda;
@@ -30,6 +32,7 @@ static const char *reason(void)
     by_dp4a.quantise = rs_int_quantise_cuda;
     by_dp4a.memory = &rs_cuda_memory;
     by_dp4a.product = rs_int_product_dp4a;
+    by_dp4a.append = rs_kv_append_cuda;
     by_mma = by_dp4a;
     by_mma.name = "cuda-mma";
     by_mma.instruction = "mma.m16n8k32.s32.u8.s8";

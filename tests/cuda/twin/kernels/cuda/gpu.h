@@ -73,6 +73,13 @@ static inline float __uint_as_float(unsigned u)
     return f;
 }
 
+static inline unsigned __float_as_uint(float f)
+{
+    unsigned u;
+    memcpy(&u, &f, sizeof u);
+    return u;
+}
+
 static inline unsigned long long atomicAdd(unsigned long long *p, unsigned long long x)
 {
     const unsigned long long before = *p;
