@@ -6,9 +6,9 @@
 
 #include "inspect/kernels_inside.h"
 
-enum { NORM, JUNCTION, ROPE, HADAMARD, FAKE_QUANT, SILU, ADD, INPUTS = 4 };
+enum { NORM, JUNCTION, ROPE, HADAMARD, FAKE_QUANT, SILU, ADD, ATTENTION, INPUTS = 4 };
 
-static const char *const names[RS_KERNELS_OPERATIONS] = {"rmsnorm", "lowrank", "rope", "hadamard", "fake_quant", "silu_gate", "add"};
+static const char *const names[RS_KERNELS_OPERATIONS] = {"rmsnorm", "lowrank", "rope", "hadamard", "fake_quant", "silu_gate", "add", "attention"};
 
 const char *rs_kernels_operation_name(size_t operation)
 {
@@ -20,7 +20,7 @@ size_t rs_kernels_repeat(const rs_kernels_state *s)
     return s->o->repeat > 0 ? s->o->repeat : 1;
 }
 
-// One call: in[0] [B, n] becomes the result, the others are read (or are room).
+// One call: in[0] [B, n] (NULL: room of zeros) becomes the result, the others are read (or are room).
 typedef struct call {
     size_t operation, B, n;
     const char *where;
@@ -28,8 +28,9 @@ typedef struct call {
     size_t count[INPUTS]; // of numbers; 0: not there
     const rs_quantizer *q;
     const rs_hadamard *H;
-    size_t heads, h, r;
+    size_t heads, n_kv, h, r;
     float eps;
+    const double *most; // [B] of attention: allowed
 } call;
 
 static size_t run(const rs_kernels *k, const call *c, float *const x[INPUTS])
@@ -40,6 +41,7 @@ static size_t run(const rs_kernels *k, const call *c, float *const x[INPUTS])
     case ROPE: k->rope(c->B, c->heads, c->h, x[0], c->n, x[1], x[2]); return 0;
     case HADAMARD: k->hadamard(c->H, c->B, x[0], c->n, false); return 0;
     case FAKE_QUANT: return k->fake_quant(c->q, c->B, c->n, x[0], c->n);
+    case ATTENTION: k->attention(c->B, c->heads, c->n_kv, c->h, x[1], x[2], x[3], x[0]); return 0;
     case SILU: k->silu_gate(c->B * c->n, x[0], x[1], x[0]); return 0;
     default: k->add(c->B * c->n, x[1], x[0]); return 0;
     }
@@ -52,6 +54,7 @@ static double allowed(const call *c, const float *want, size_t i)
     switch (c->operation) {
     case NORM: return 6 * u * fabs((double)want[i]);
     case SILU: return 12 * u * fabs((double)want[i]) + 0x1p-120;
+    case ATTENTION: return c->most[i / c->n];
     case JUNCTION: return rs_kernels_allowed(c->n) * rs_kernels_largest(c->n, want + i / c->n * c->n);
     default: return 0;
     }
@@ -99,7 +102,8 @@ static rs_status on_device(rs_kernels_state *s, const call *c, arrays *a, size_t
     const size_t bytes = c->count[0] * sizeof(float);
     for (size_t turn = 0; turn < rs_kernels_repeat(s); turn++) {
         const char *fault;
-        m->put(a->there[0], c->in[0], bytes);
+        if (c->in[0] == NULL) memset(a->again, 0, bytes);
+        m->put(a->there[0], c->in[0] != NULL ? c->in[0] : a->again, bytes);
         (void)run(s->o->device, c, a->there);
         m->get(turn == 0 ? a->got : a->again, a->there[0], bytes);
         const size_t bad = m->settle(&fault);
@@ -163,6 +167,36 @@ static rs_status rope(rs_kernels_state *s, const rs_decoder_shape *h, const floa
     return status;
 }
 
+// How far attention of each token may be off: 2 max|v| c for scores that are off by c, and max|v| for weights and their sums.
+static void attention_allowed(size_t S, const rs_decoder_shape *h, const float *q, const float *k, double largest, double *most)
+{
+    const double u = 0x1p-24, root = sqrt((double)h->h);
+    const size_t shared = h->n_q / h->n_kv;
+    for (size_t t = 0; t < S; t++) {
+        double size = 0;
+        for (size_t a = 0; a < h->n_q; a++)
+            for (size_t j = 0; j <= t; j++) {
+                const float *x = q + (t * h->n_q + a) * h->h, *y = k + (j * h->n_kv + a / shared) * h->h;
+                double sum = 0;
+                for (size_t i = 0; i < h->h; i++) sum += fabs((double)x[i] * (double)y[i]);
+                size = fmax(size, sum);
+            }
+        most[t] = largest * (2 * (2 * root * u * size / root) + rs_kernels_allowed(t + 1) + 12 * u);
+    }
+}
+
+static rs_status attention(rs_kernels_state *s, const rs_decoder_shape *h, const rs_kernels_run *sim, rs_error *e)
+{
+    const size_t S = s->S, nq = h->n_q * h->h, nkv = h->n_kv * h->h;
+    const float *q = sim->place[RS_KERNELS_Q], *k = sim->place[RS_KERNELS_K], *v = sim->place[RS_KERNELS_V];
+    double *most = malloc(S * sizeof *most);
+    if (most == NULL) return rs_fail(e, RS_E_NOMEM, "attention of %zu tokens", S);
+    attention_allowed(S, h, q, k, rs_kernels_largest(S * nkv, v), most);
+    const rs_status status = check(s, &(call){.operation = ATTENTION, .where = "q, k and v", .B = S, .n = nq, .in = {NULL, q, k, v}, .count = {S * nq, S * nq, S * nkv, S * nkv}, .heads = h->n_q, .n_kv = h->n_kv, .h = h->h, .most = most}, e);
+    free(most);
+    return status;
+}
+
 rs_status rs_kernels_device(rs_kernels_state *s, const rs_network *n, const rs_decoder_layer *l, const rs_kernels_run *sim, const float *x, rs_error *e)
 {
     const rs_decoder_shape *h = rs_network_shape(n);
@@ -176,6 +210,7 @@ rs_status rs_kernels_device(rs_kernels_state *s, const rs_network *n, const rs_d
     RS_TRY(junction(s, "attention", &l->attn, d, x, e));
     RS_TRY(junction(s, "FFN", &l->ffn, d, ffn, e));
     RS_TRY(rope(s, h, sim->place[RS_KERNELS_Q], e));
+    RS_TRY(attention(s, h, sim, e));
     RS_TRY(rotation(s, "q", h->r3, sim->place[RS_KERNELS_Q], S * nq, e));
     RS_TRY(rotation(s, "input of down", h->r4, sim->place[RS_KERNELS_DOWN], S * f, e));
     RS_TRY(quantiser(s, "input of q k v", &l->in_q, sim->place[RS_KERNELS_QKV], S * d, d, e));

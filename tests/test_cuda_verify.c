@@ -97,6 +97,18 @@ static void wrong_gate(size_t n, const float *gate, const float *up, float *y)
     y[n / 2] = NAN;
 }
 
+static void wrong_attention(size_t S, size_t n_q, size_t n_kv, size_t h, const float *q, const float *k, const float *v, float *out)
+{
+    rs_kernels_cuda()->attention(S, n_q, n_kv, h, q, k, v, out);
+    out[S * n_q * h - 1] += 0.01f;
+}
+
+static void wrong_append(const rs_kv_cache *c, bool values, size_t S, const float *x)
+{
+    rs_int_cuda_at(1)->append(c, values, S, x);
+    if (values && c->count == 0) c->memory[(c->n_kv + 1) * c->capacity * ((c->h * c->q.bits + 7) / 8)] ^= 16;
+}
+
 static size_t wrong_fake(const rs_quantizer *q, size_t B, size_t n, float *x, size_t ld)
 {
     const size_t bad = rs_kernels_cuda()->fake_quant(q, B, n, x, ld);
@@ -137,6 +149,10 @@ static void wrong(void)
     found("a rotation by one ulp", "layer 0, rope of q on cuda: token 0, column 1:", "the reference has");
     table.silu_gate = wrong_gate;
     found("a NaN", "layer 0, silu_gate of", "nan, the reference has");
+    table.attention = wrong_attention;
+    found("attention", "layer 0, attention of q, k and v on cuda: token 4, column 31:", "the reference has");
+    variant.append = wrong_append;
+    found("a byte of the cache", "layer 0, cache of k and v: cuda-mma", "packs other bytes");
     table.fake_quant = wrong_fake;
     found("a value", "layer 0, fake_quant of input of q k v", "the reference has");
     table.add = fickle_add;

@@ -14,7 +14,7 @@
 
 #include "kernels/cuda/gpu.h"
 
-enum { MOST = 1024, STACK = 256 << 10, SITES = 64, FAULT = 70 };
+enum { MOST = 1024, STACK = 64 << 10, SITES = 64, FAULT = 70 };
 enum state { READY, AT_BARRIER, AT_WARP, DONE };
 
 // Where something stopped.
