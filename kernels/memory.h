@@ -18,6 +18,8 @@ typedef struct rs_memory {
     // Copies bytes of the process (to may be inside what alloc gave) there, and back.
     void (*put)(void *to, const void *from, size_t bytes);
     void (*get)(void *to, const void *from, size_t bytes);
+    // Queues a copy within this memory; the arrays are apart.
+    void (*move)(void *to, const void *from, size_t bytes);
     // Waits; returns the rows refused since the last call. *fault: NULL, or one line about the first thing that failed since the last call (results are then worth nothing), valid until the next.
     size_t (*settle)(const char **fault);
 } rs_memory;

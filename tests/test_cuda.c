@@ -359,6 +359,36 @@ static void products(const char *label)
     }
 }
 
+// ---- dense products
+
+static void gemm(const char *label, int kind, size_t m, size_t n, size_t k, float beta)
+{
+    typedef void gemm_fn(size_t m, size_t n, size_t k, const float *x, size_t ldx, const float *w, size_t ldw, float beta, float *y, size_t ldy);
+    const rs_kernels *plain = rs_kernels_reference();
+    gemm_fn *const by[] = {cuda->gemm_nt, cuda->gemm_nn, cuda->gemm_tn}, *const reference[] = {plain->gemm_nt, plain->gemm_nn, plain->gemm_tn};
+    const size_t ldx = (kind == 2 ? m : k) + 3, ldw = (kind == 0 ? k : n) + 1, ldy = n + 2, x_size = (kind == 2 ? k : m) * ldx, w_size = (kind == 0 ? n : k) * ldw;
+    float *x = noise(x_size), *w = noise(w_size), *y = noise(m * ldy), *got = take(m * ldy, sizeof *got);
+    float *dx = up(x, (x_size - 3) * sizeof *x), *dw = up(w, (w_size - 1) * sizeof *w), *dy = up(y, m * ldy * sizeof *y); // no value behind the last row
+    by[kind](m, n, k, dx, ldx, dw, ldw, beta, dy, ldy);
+    reference[kind](m, n, k, x, ldx, w, ldw, beta, y, ldy);
+    down(got, dy, m * ldy * sizeof *got);
+    memory->release(dx), memory->release(dw);
+    double worst = 0;
+    for (size_t i = 0; i < m * ldy; i++)
+        worst = worse(worst, fabs((double)got[i] - (double)y[i]));
+    CHECKF(worst <= 1e-7 * (double)k, "%s: %s, %zu x %zu x %zu, beta %g is off by %g", label, kind == 0 ? "nt" : kind == 1 ? "nn" : "tn", m, n, k, (double)beta, worst);
+    settled(label, 0);
+    free(x), free(w), free(y), free(got);
+}
+
+static void gemms(const char *label)
+{
+    static const size_t shapes[][3] = {{1, 1, 1}, {3, 70, 17}, {65, 5, 33}, {64, 64, 16}, {130, 67, 40}, {1, 40, 300}};
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
+        for (int kind = 0; kind < 3; kind++)
+            gemm(label, kind, shapes[s][0], shapes[s][1], shapes[s][2], (float)(s % 2));
+}
+
 // ---- attention
 
 // The KV cache is filled in two steps; a vector is refused. What the reference packs is packed, and attention from it is near the reference's.
@@ -519,6 +549,7 @@ int main(int argc, char **argv)
     each("hadamard", hadamards);
     each("quantise", quantisers);
     each("product", products);
+    each("gemm", gemms);
     each("attention", attentions);
     not_a_number();
     if (!brief)

@@ -127,6 +127,11 @@ static void get(void *to, const void *from, size_t bytes)
         memset(to, 0xff, bytes); // never what was there before
 }
 
+static void move(void *to, const void *from, size_t bytes)
+{
+    note("copy on the device", cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice));
+}
+
 static size_t settle(const char **fault)
 {
     unsigned long long n = 0;
@@ -140,7 +145,7 @@ static size_t settle(const char **fault)
     return (size_t)n;
 }
 
-const rs_memory rs_cuda_memory = {take, release, put, get, settle};
+const rs_memory rs_cuda_memory = {take, release, put, get, move, settle};
 
 unsigned rs_cuda_blocks(size_t pieces)
 {

@@ -18,6 +18,9 @@ static const char *reason(void)
     why = rs_cuda_open();
     table.name = "cuda";
     table.memory = &rs_cuda_memory;
+    table.gemm_nt = rs_gemm_nt_cuda;
+    table.gemm_nn = rs_gemm_nn_cuda;
+    table.gemm_tn = rs_gemm_tn_cuda;
     table.rmsnorm = rs_rmsnorm_cuda;
     table.rope = rs_rope_cuda;
     table.attention = rs_attention_cuda;

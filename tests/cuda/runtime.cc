@@ -72,7 +72,7 @@ static size_t settle(const char **fault)
     return n;
 }
 
-extern "C" const rs_memory rs_cuda_memory = {take, free, put, put, settle};
+extern "C" const rs_memory rs_cuda_memory = {take, free, put, put, put, settle};
 
 extern "C" unsigned rs_cuda_blocks(size_t pieces)
 {
