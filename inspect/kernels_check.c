@@ -10,7 +10,7 @@
 #include "inspect/kernels_inside.h"
 #include "transforms/random.h"
 
-enum { SIMULATED, INTEGER, PLAIN, SUMS, NUDGED, NETWORKS };
+enum { SIMULATED, INTEGER, PLAIN, SUMS, NUDGED, DEVICE, NETWORKS };
 static const rs_role roles[RS_KERNELS_ROLES] = {RS_ROLE_Q, RS_ROLE_K, RS_ROLE_V, RS_ROLE_O, RS_ROLE_GATE, RS_ROLE_UP, RS_ROLE_DOWN};
 
 void rs_kernels_fail(rs_kernels_state *s, const char *fmt, ...)
@@ -27,7 +27,7 @@ double rs_kernels_total(const rs_mapped *m)
     return (double)rs_mapped_head(m)->layers * RS_KERNELS_ROLES;
 }
 
-// The networks (nudged is the simulated one once more), their hidden states, two runs of a layer.
+// The networks (nudged and device are the simulated one once more), their hidden states, two runs of a layer.
 typedef struct walk {
     rs_kernels_state s;
     rs_network *n[NETWORKS];
@@ -103,6 +103,7 @@ static rs_status layer(walk *w, rs_error *e)
     nudge(w);
     RS_TRY(rs_network_forward(w->n[SIMULATED], w->s.S, w->x[NUDGED], NULL, NULL, e));
     RS_TRY(rs_network_forward(w->n[INTEGER], w->s.S, w->x[INTEGER], NULL, NULL, e));
+    if (w->s.o->device != NULL) RS_TRY(rs_kernels_device_layer(&w->s, w->n[INTEGER], integer, w->x[DEVICE], e));
     for (int j = PLAIN; j <= SUMS; j++) {
         RS_TRY(rs_network_load(w->n[j], w->s.layer, &unused, e));
         RS_TRY(rs_network_forward(w->n[j], w->s.S, w->x[j], NULL, NULL, e));
@@ -166,7 +167,7 @@ rs_status rs_kernels_check(const rs_mapped *m, const int32_t *ids, size_t S, con
     if (s == RS_OK) {
         rs_network_integer(w.n[INTEGER], w.s.variants[w.s.n_variants - 1]);
         rs_network_sums(w.n[SUMS]);
-        w.n[NUDGED] = w.n[SIMULATED];
+        w.n[NUDGED] = w.n[DEVICE] = w.n[SIMULATED];
         s = allocate(&w, e);
     }
     if (s == RS_OK) s = run(&w, ids, e);

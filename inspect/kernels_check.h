@@ -59,6 +59,7 @@ typedef struct rs_kernels_result {
     uint64_t kv_inputs, kv_moved;             // as inputs and moved, of K and V
     double stage[RS_KERNELS_STAGES];          // largest difference after the integer products of a stage (below), as a share of what is allowed
     rs_kernels_logits integer, plain, nudged; // the integer network; the simulated one by the plain f32 kernels; and with every layer's input changed at random
+    rs_kernels_logits on_device;              // the integer network with all its layers on the device
     rs_kernels_logits of_sums;                // the simulated network that scales sums of codes (rs_network_sums)
     uint64_t unequal;                         // logits in which that differs from the integer network: 0 where every matrix has one scale a row and the cache less than 16 bits, unless an f32 kernel rounds otherwise there
     double nudge;                             // by up to this part of each value: 2^-16, or 2^-10 where the cache holds f16
@@ -90,7 +91,7 @@ typedef struct rs_kernels_result {
 //   max|v| (2 c + rs_kernels_allowed(n) + 12 u) of attention of a token to n keys: c is the rounding of a score as above, the rest that of n weights and their sums.
 // The device's packed cache holds the bytes of the reference's.
 //
-// Logits: mean KL and relative difference of the integer network are at most 4 times the larger of those of plain and nudged.
+// Logits: mean KL and relative difference of the integer network, and of a device's, are at most 4 times the larger of those of plain and nudged.
 RS_MUST_CHECK rs_status rs_kernels_check(const rs_mapped *m, const int32_t *ids, size_t S, const rs_kernels_options *o, rs_kernels_result *r, rs_error *e);
 // How many matrices the progress of a file ends with.
 double rs_kernels_total(const rs_mapped *m);

@@ -150,21 +150,13 @@ static rs_status junction(rs_kernels_state *s, const char *where, const rs_junct
 }
 
 // Queries at positions 0 .. S-1.
-static rs_status rope(rs_kernels_state *s, const rs_decoder_shape *h, const float *q, rs_error *e)
+static rs_status rope(rs_kernels_state *s, rs_network *n, const float *q, rs_error *e)
 {
-    const size_t angles = s->S * (h->h / 2);
-    float *cos = malloc(angles * sizeof *cos), *sin = malloc(angles * sizeof *sin);
-    double *frequency = malloc((h->h / 2) * sizeof *frequency);
-    rs_status status = cos == NULL || sin == NULL || frequency == NULL ? rs_fail(e, RS_E_NOMEM, "angles of %zu tokens", s->S) : RS_OK;
-    if (status == RS_OK) {
-        rs_rope_frequencies(h->h, 10000, frequency);
-        rs_rope_tables(s->S, 0, h->h, frequency, cos, sin);
-        status = check(s, &(call){.operation = ROPE, .where = "q", .B = s->S, .n = h->n_q * h->h, .in = {q, cos, sin}, .count = {s->S * h->n_q * h->h, angles, angles}, .heads = h->n_q, .h = h->h}, e);
-    }
-    free(cos);
-    free(sin);
-    free(frequency);
-    return status;
+    const rs_decoder_shape *h = rs_network_shape(n);
+    const size_t angles = s->S * (h->h / 2), nq = h->n_q * h->h;
+    const float *cos, *sin;
+    RS_TRY(rs_network_rope(n, s->S, &cos, &sin, e));
+    return check(s, &(call){.operation = ROPE, .where = "q", .B = s->S, .n = nq, .in = {q, cos, sin}, .count = {s->S * nq, angles, angles}, .heads = h->n_q, .h = h->h}, e);
 }
 
 // How far attention of each token may be off: 2 max|v| c for scores that are off by c, and max|v| for weights and their sums.
@@ -197,7 +189,7 @@ static rs_status attention(rs_kernels_state *s, const rs_decoder_shape *h, const
     return status;
 }
 
-rs_status rs_kernels_device(rs_kernels_state *s, const rs_network *n, const rs_decoder_layer *l, const rs_kernels_run *sim, const float *x, rs_error *e)
+rs_status rs_kernels_device(rs_kernels_state *s, rs_network *n, const rs_decoder_layer *l, const rs_kernels_run *sim, const float *x, rs_error *e)
 {
     const rs_decoder_shape *h = rs_network_shape(n);
     const size_t S = s->S, d = h->d, nq = h->n_q * h->h, nkv = h->n_kv * h->h, f = h->f;
@@ -209,7 +201,7 @@ rs_status rs_kernels_device(rs_kernels_state *s, const rs_network *n, const rs_d
     RS_TRY(check(s, &(call){.operation = NORM, .where = "FFN", .B = S, .n = d, .in = {ffn, l->norm_ffn}, .count = {S * d, l->norm_ffn != NULL ? d : 0}, .eps = h->eps}, e));
     RS_TRY(junction(s, "attention", &l->attn, d, x, e));
     RS_TRY(junction(s, "FFN", &l->ffn, d, ffn, e));
-    RS_TRY(rope(s, h, sim->place[RS_KERNELS_Q], e));
+    RS_TRY(rope(s, n, sim->place[RS_KERNELS_Q], e));
     RS_TRY(attention(s, h, sim, e));
     RS_TRY(rotation(s, "q", h->r3, sim->place[RS_KERNELS_Q], S * nq, e));
     RS_TRY(rotation(s, "input of down", h->r4, sim->place[RS_KERNELS_DOWN], S * f, e));

@@ -48,6 +48,7 @@ char *rs_kernels_report_table(const rs_kernels_result *r)
     for (size_t i = 0; i < RS_KERNELS_STAGES; i++) add(text, &at, "%s %s %.3f", i > 0 ? "," : "", rs_kernels_stage_name(i), r->stage[i]);
     add(text, &at, "\nlogits      of %llu tokens against the simulated network's; integer at most KL %.3g, rel %.3g\n", (unsigned long long)r->tokens, r->kl_bound, r->logits_bound);
     add_logits(text, &at, "integer", &r->integer);
+    if (r->device) add_logits(text, &at, "on the device", &r->on_device);
     if (r->unequal == 0) add(text, &at, "  sums of codes in f32: equal to the integer network's, to the bit\n");
     else add_logits(text, &at, "sums of codes", &r->of_sums);
     add_logits(text, &at, "plain f32 kernels", &r->plain);
@@ -101,6 +102,7 @@ void rs_kernels_report_json(json_t *j, const rs_kernels_result *r)
         for (size_t i = 0; i < RS_KERNELS_OPERATIONS; i++)
             json_object_set_new(operations, rs_kernels_operation_name(i), json_pack("{s:I, s:I, s:o}", "runs", (json_int_t)r->operation[i].runs, "numbers", (json_int_t)r->operation[i].numbers, "share", number(r->operation[i].share)));
         json_object_set_new(j, "operations", operations);
+        json_object_set_new(j, "device_logits", logits(&r->on_device));
         json_object_set_new(j, "device", json_string(rs_kernels_cuda_device() != NULL ? rs_kernels_cuda_device() : ""));
     }
     json_object_set_new(j, "tokens", json_integer((json_int_t)r->tokens));

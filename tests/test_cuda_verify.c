@@ -39,6 +39,7 @@ static void good(const tiny_spec *s)
         rs_error e;
         restore(v);
         if (!CHECKF(check(&variant, &r, &e) == RS_OK && r.failures == 0, "%s: %s %s", variant.name, e.text, r.first)) continue;
+        CHECKF(r.on_device.difference.n == TOKENS * s->V && r.on_device.kl <= r.kl_bound && r.on_device.kl > 0, "logits of the device: KL %g, %g are allowed", r.on_device.kl, r.kl_bound);
         CHECK(r.device && r.n_variants == 2 && strcmp(r.variant[1], variant.name) == 0);
         for (size_t j = 0; j < RS_KERNELS_ROLES; j++) {
             const uint64_t nq = s->n_q * s->h, nkv = s->n_kv * s->h, n[] = {nq, nkv, nkv, s->d, s->f, s->f, s->d}, k[] = {s->d, s->d, s->d, nq, s->d, s->d, s->f}, rows = TOKENS + MADE_UP;
@@ -109,6 +110,18 @@ static void wrong_append(const rs_kv_cache *c, bool values, size_t S, const floa
     if (values && c->count == 0) c->memory[(c->n_kv + 1) * c->capacity * ((c->h * c->q.bits + 7) / 8)] ^= 16;
 }
 
+static void wrong_cached(const rs_kv_cache *c, size_t S, size_t n_q, const float *q, float *out)
+{
+    rs_kernels_cuda()->attention_cached(c, S, n_q, q, out);
+    for (size_t i = 0; i < S * n_q * c->h; i += 3) out[i] = -out[i];
+}
+
+static void fickle_cached(const rs_kv_cache *c, size_t S, size_t n_q, const float *q, float *out)
+{
+    rs_kernels_cuda()->attention_cached(c, S, n_q, q, out);
+    if (turn++ % 2 == 1) out[0] += 1;
+}
+
 static size_t wrong_fake(const rs_quantizer *q, size_t B, size_t n, float *x, size_t ld)
 {
     const size_t bad = rs_kernels_cuda()->fake_quant(q, B, n, x, ld);
@@ -151,6 +164,10 @@ static void wrong(void)
     found("a NaN", "layer 0, silu_gate of", "nan, the reference has");
     table.attention = wrong_attention;
     found("attention", "layer 0, attention of q, k and v on cuda: token 4, column 31:", "the reference has");
+    table.attention_cached = wrong_cached;
+    found("attention in the network", "logits: the device", "the bound");
+    table.attention_cached = fickle_cached;
+    found("a second run of a layer", "layer 0: run 2 of the device", "other bits");
     variant.append = wrong_append;
     found("a byte of the cache", "layer 0, cache of k and v: cuda-mma", "packs other bytes");
     table.fake_quant = wrong_fake;
