@@ -146,6 +146,15 @@ $(B)/gpu/test_cuda: $(B)/tests/test_cuda.o $(B)/tests/cuda/device.o $(B)/librs.a
 	@$(if $(V),,echo '  LD   $@')
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDLIBS)
 
+$(B)/gpu/bench_cuda: $(B)/tests/bench_cuda.o $(B)/librs.a
+	@mkdir -p $(@D)
+	@$(if $(V),,echo '  LD   $@')
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDLIBS)
+
+$(B)/emulated/bench_cuda: $(B)/tests/bench_cuda.o $(EMULATED) $(B)/librs.a
+	@$(if $(V),,echo '  LD   $@')
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDLIBS)
+
 tests: all $(TESTS) $(FUZZERS) $(B)/emulated/rs-verify
 
 deps:
@@ -158,7 +167,7 @@ check: deps
 check-san:
 	@$(MAKE) SAN=1 check
 
-check-gpu: all $(if $(CUDA_SRC),$(B)/gpu/test_cuda)
+check-gpu: all $(if $(CUDA_SRC),$(B)/gpu/test_cuda $(B)/gpu/bench_cuda)
 	@B=$(abspath $(B)) MODEL='$(MODEL)' bash tests/gpu.sh
 
 ptxas-report: $(if $(CUDA_SRC),$(CUDA_SRC:%.cu=$(B)/%.cu.o) all)

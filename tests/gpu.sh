@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Everything that needs a GPU, on the first one: kernels against the reference, a model by rs-verify, the same under compute-sanitizer where it is installed. Says SKIP where there is no GPU.
+# Everything that needs a GPU, on the first one: kernels against the reference, models by rs-verify, the kernels under compute-sanitizer where it is installed, and their rates. Says SKIP where there is no GPU.
 set -u
 T=$(cd "$(dirname "$0")" && pwd)
 export PATH="$B/bin:$PATH"
@@ -43,4 +43,5 @@ else
     row "compute-sanitizer" "SKIP: not installed"
 fi
 [ -n "${MODEL:-}" ] && rs-verify --kernels --device cuda "$MODEL"
+"$B/gpu/bench_cuda" || failed=1
 exit $failed
