@@ -146,6 +146,11 @@ $(B)/gpu/test_cuda: $(B)/tests/test_cuda.o $(B)/tests/cuda/device.o $(B)/librs.a
 	@$(if $(V),,echo '  LD   $@')
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDLIBS)
 
+# the runtime's side of the kernels on machines that a test describes
+$(B)/tests/test_device: $(B)/tests/test_device.o $(B)/emulated/kernels/cuda/runtime.o $(B)/emulated/tests/cuda/cudart/cudart.o $(B)/emulated/tests/cuda/emulate.o
+	@$(if $(V),,echo '  LD   $(notdir $@)')
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDLIBS)
+
 $(B)/gpu/bench_cuda: $(B)/tests/bench_cuda.o $(B)/librs.a
 	@mkdir -p $(@D)
 	@$(if $(V),,echo '  LD   $@')

@@ -6,9 +6,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "kernels/cuda/gpu.h"
+
 enum { KEPT = 16, LEAST = 75 }; // LEAST: architecture 7.5
 
-static char why_not[160], device_line[320], fault_line[256], told[256];
+static char why_not[160], device_line[384], fault_line[256], told[256];
 static unsigned long long *refused;
 static struct {
     size_t key, other;
@@ -25,15 +27,17 @@ static void note(const char *what, cudaError_t error)
 
 static const char *refuse(const char *what, cudaError_t error)
 {
+    (void)cudaFree(refused);
+    refused = NULL;
     snprintf(why_not, sizeof why_not, "%s%s%s", what, error != cudaSuccess ? ": " : "", error != cudaSuccess ? cudaGetErrorString(error) : "");
     (void)cudaGetLastError();
     return why_not;
 }
 
 // A kernel of each object is in it for every architecture: if this one loads, all do.
-extern "C" __global__ void rs_k_probe(unsigned long long *refused)
+RS_KERNEL(1, 1) rs_k_probe(unsigned long long *counter)
 {
-    *refused = 0;
+    *counter = 0;
 }
 
 static void describe(int device, const struct cudaDeviceProp *p)
@@ -77,14 +81,15 @@ const char *rs_cuda_open(void)
         error = cudaMalloc((void **)&refused, sizeof *refused);
     if (error != cudaSuccess)
         return refuse(error == cudaErrorMemoryAllocation ? "too little memory on the device" : "device 0", error);
-    rs_k_probe<<<1, 1>>>(refused);
+    unsigned long long *const counter = refused;
+    RS_QUEUE(rs_k_probe, 1, 1, 0, counter);
     error = cudaGetLastError();
     if (error == cudaSuccess)
         error = cudaDeviceSynchronize();
     if (error == cudaErrorNoKernelImageForDevice || error == cudaErrorUnsupportedPtxVersion || error == cudaErrorInvalidDeviceFunction) {
-        snprintf(why_not, sizeof why_not, "architecture %d.%d; this build has no kernels for it", p.major, p.minor);
-        (void)cudaGetLastError();
-        return why_not;
+        char text[80];
+        snprintf(text, sizeof text, "architecture %d.%d; this build has no kernels for it", p.major, p.minor);
+        return refuse(text, cudaSuccess);
     }
     if (error != cudaSuccess)
         return refuse("device 0", error);

@@ -31,6 +31,7 @@ void *rs_emu_shared(int site, size_t bytes);
 #define RS_DEVICE static inline
 #define RS_BLOCK_ARRAY(T, name, n) T *const name = (T *)rs_emu_shared(__COUNTER__, (n) * sizeof(T))
 #define RS_BLOCK_MEMORY(T, name) T *const name = (T *)rs_emu_shared(-1, 0)
+#define RS_QUEUE(kernel, blocks, threads, bytes, ...) rs_emu_launch(blocks, threads, bytes, [=] { kernel(__VA_ARGS__); })
 #define RS_LAUNCH(kernel, blocks, threads, bytes, ...) rs_emu_launch(blocks, threads, bytes, [=] { kernel(__VA_ARGS__); })
 #define __syncthreads() rs_emu_barrier(__FILE__, __LINE__)
 #define __syncwarp() rs_emu_warp(__FILE__, __LINE__, rs_emu_nothing, nullptr)
