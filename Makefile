@@ -2,6 +2,7 @@
 # make            library and tools in build/<flag set>/bin (build/bin points to the plain set)
 # make demo       installs what is missing, builds, runs the pipeline on samples/
 # make check      installs what is missing, builds, runs every test; make check-san: the same under ASan and UBSan
+# make check-gpu  everything that needs an NVIDIA GPU; MODEL= names a packed model beside the tiny ones. make ptxas-report: registers and spills of the CUDA kernels on each architecture
 # make bench      measures; MODEL=, TEXT= name a model and a text
 # make paper      the paper's table on MODEL= with rotations learned on CALIB= and perplexity on TEXT=; samples/paper.sh lists what else can be set
 # make outliers   where the outliers of MODEL= are, before and after rotating it: learned on CALIB=, activations on TEXT=; samples/outliers.sh lists what else can be set
@@ -14,9 +15,10 @@ CC = gcc
 PREFIX = /usr/local
 SAN = 0
 CUDA = 1
+CUDA_WANT = 75 80 86 89 90 100
 CURSES := $(if $(shell pkg-config --exists ncursesw 2>/dev/null && echo yes),1,0)
-NVCC = $(shell command -v nvcc 2>/dev/null)
-DEBS = gcc make pkg-config libmsgpack-dev libopenblas-dev libncurses-dev libxxhash-dev libpcre2-dev libjansson-dev
+NVCC := $(or $(shell command -v nvcc 2>/dev/null),$(wildcard /usr/local/cuda/bin/nvcc))
+DEBS = gcc g++ make pkg-config libmsgpack-dev libopenblas-dev libncurses-dev libxxhash-dev libpcre2-dev libjansson-dev
 LIBS = msgpack openblas libxxhash libpcre2-8 jansson
 
 MAKEFLAGS += --no-print-directory
@@ -32,15 +34,27 @@ COMMA := ,
 SANFLAGS = $(if $(filter 1,$(SAN)),-fsanitize=address$(COMMA)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
 CFLAGS =
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -I. $(OPT) $(WARN) $(SANFLAGS) -pthread $(PKG_CFLAGS) $(CFLAGS)
-ALL_LDLIBS = $(PKG_LIBS) -lm -pthread
+ALL_LDLIBS = $(PKG_LIBS) $(CUDA_LIBS) -lm -pthread
+# of the kernels that tests run on the processor
+CXX = $(if $(findstring clang,$(CC)),clang++,g++)
+CXXFLAGS = -std=c++17 -D_GNU_SOURCE -Itests/cuda/twin -I. -O1 -g -ffp-contract=off -fno-exceptions -fno-rtti -fno-threadsafe-statics -Wall -Wextra -Wno-unknown-pragmas $(SANFLAGS)
 
 NEED_PKG := $(filter-out deps clean help,$(or $(MAKECMDGOALS),all))
 ifneq ($(NEED_PKG),)
 PKG_CFLAGS := $(shell pkg-config --cflags $(LIBS) 2>/dev/null)
 PKG_LIBS := $(shell pkg-config --libs $(LIBS) 2>/dev/null)
 endif
-CUDA_SRC := $(if $(filter-out 0,$(CUDA)),$(if $(NVCC),$(wildcard kernels/cuda/*.cu)))
-SET_FLAGS = $(CC) $(OPT) $(SANFLAGS) $(CFLAGS) cuda:$(if $(CUDA_SRC),$(NVCC),none)$(if $(filter 0,$(CURSES)), curses:none)
+CUDA_ALL := $(wildcard kernels/cuda/*.cu)
+CUDA_SRC := $(if $(filter-out 0,$(CUDA)),$(if $(NVCC),$(CUDA_ALL)))
+ifneq ($(CUDA_SRC),)
+# those that this nvcc knows, and code for newer ones from the last
+CUDA_ARCHS := $(filter $(CUDA_WANT),$(patsubst compute_%,%,$(shell $(NVCC) --list-gpu-arch)))
+CUDA_HOME := $(patsubst %/,%,$(dir $(patsubst %/,%,$(dir $(realpath $(shell command -v $(NVCC)))))))
+CUDA_LIBS = -L$(CUDA_HOME)/lib64 -lcudart_static -ldl -lrt
+endif
+NVCC_FLAGS = -std=c++17 -O3 -fmad=false -ftz=false -prec-div=true -prec-sqrt=true -I. -Xcompiler -fno-exceptions,-fno-threadsafe-statics,-ffp-contract=off -Xptxas -v \
+  $(foreach a,$(CUDA_ARCHS),-gencode arch=compute_$(a),code=sm_$(a)) -gencode arch=compute_$(lastword $(CUDA_ARCHS)),code=compute_$(lastword $(CUDA_ARCHS))
+SET_FLAGS = $(CC) $(OPT) $(SANFLAGS) $(CFLAGS) cuda:$(if $(CUDA_SRC),$(NVCC) $(NVCC_FLAGS),none)$(if $(filter 0,$(CURSES)), curses:none)
 PLAIN := $(if $(filter gcc:0::,$(CC):$(SAN):$(CFLAGS):),1)
 SET := $(notdir $(CC))$(if $(filter 1,$(SAN)),-san)$(if $(CUDA_SRC),-cuda)-$(shell printf '%s' '$(SET_FLAGS)' | cksum | cut -d' ' -f1)
 B := build/$(SET)
@@ -53,12 +67,14 @@ TEST_SRC := $(wildcard tests/test_*.c)
 BENCH_SRC := $(wildcard tests/bench_*.c)
 TOOLS := $(addprefix $(B)/bin/,$(basename $(notdir $(TOOL_SRC))))
 TESTS := $(TEST_SRC:tests/%.c=$(B)/tests/%)
+EMULATED := $(patsubst %.cu,$(B)/emulated/%.o,$(filter-out kernels/cuda/runtime.cu,$(CUDA_ALL))) $(patsubst %.cc,$(B)/emulated/%.o,$(wildcard tests/cuda/*.cc)) $(patsubst %.cu,$(B)/emulated/%.o,$(wildcard tests/cuda/*.cu))
+EMULATED_TESTS := $(filter $(B)/tests/test_cuda%,$(TESTS))
 FUZZERS := $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 BENCHES := $(BENCH_SRC:tests/%.c=$(B)/tests/%)
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o) $(CUDA_SRC:%.cu=$(B)/%.cu.o)
 COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 
-.PHONY: all oracle-venv deps demo check check-san check-long bench paper outliers study install clean help tests update-golden FORCE
+.PHONY: all oracle-venv deps demo check check-san check-gpu check-long ptxas-report bench paper outliers study install clean help tests update-golden FORCE
 .SECONDARY:
 all: $(TOOLS) $(if $(PLAIN),build/bin)
 
@@ -70,10 +86,22 @@ $(B)/%.o: %.c
 	@$(if $(V),,echo '  CC   $<')
 	$(Q)$(CC) $(ALL_CFLAGS) $(DEFS) -MMD -MP -c -o $@ $<
 
+# what ptxas says of each kernel is kept beside the object
 $(B)/%.cu.o: %.cu
 	@mkdir -p $(@D)
-	@$(if $(V),,echo '  NVCC $<')
-	$(Q)$(NVCC) -O2 -I. -c -o $@ $<
+	@$(if $(V),,echo '  NVCC $< (sm $(CUDA_ARCHS))')
+	$(Q)$(NVCC) $(NVCC_FLAGS) -MMD -MP -c -o $@ $< >$@.ptxas 2>&1 || { cat $@.ptxas; exit 1; }
+
+# the same sources for the processor, and what they stand on there
+$(B)/emulated/%.o: %.cu
+	@mkdir -p $(@D)
+	@$(if $(V),,echo '  CXX  $<')
+	$(Q)$(CXX) $(CXXFLAGS) -MMD -MP -x c++ -c -o $@ $<
+
+$(B)/emulated/%.o: %.cc
+	@mkdir -p $(@D)
+	@$(if $(V),,echo '  CXX  $<')
+	$(Q)$(CXX) $(CXXFLAGS) -MMD -MP -c -o $@ $<
 
 $(B)/formats/stage.o: private DEFS = -DRS_COMMIT='"$(COMMIT)"'
 $(B)/formats/stage.o: $(B)/commit
@@ -100,11 +128,40 @@ $(B)/tests/fuzz/%: $(B)/tests/fuzz/%.o $(B)/tests/fuzz/driver.o $(B)/librs.a
 	@$(if $(V),,echo '  LD   $(notdir $@)')
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDLIBS)
 
+# before the library, which has another device
+$(EMULATED_TESTS): $(B)/tests/%: $(B)/tests/%.o $(B)/tests/tiny.o $(EMULATED) $(B)/librs.a
+	@$(if $(V),,echo '  LD   $(notdir $@)')
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDLIBS)
+
 $(B)/tests/%: $(B)/tests/%.o $(B)/tests/tiny.o $(B)/librs.a
 	@$(if $(V),,echo '  LD   $(notdir $@)')
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDLIBS)
 
-tests: all $(TESTS) $(FUZZERS)
+$(B)/emulated/rs-verify: $(B)/inspect/rs-verify.o $(EMULATED) $(B)/librs.a
+	@$(if $(V),,echo '  LD   $@')
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDLIBS)
+
+# the test of the kernels on a real device
+$(B)/gpu/test_cuda: $(B)/tests/test_cuda.o $(B)/tests/cuda/device.o $(B)/librs.a
+	@mkdir -p $(@D)
+	@$(if $(V),,echo '  LD   $@')
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDLIBS)
+
+# the runtime's side of the kernels on machines that a test describes
+$(B)/tests/test_device: $(B)/tests/test_device.o $(B)/emulated/kernels/cuda/runtime.o $(B)/emulated/tests/cuda/cudart/cudart.o $(B)/emulated/tests/cuda/emulate.o
+	@$(if $(V),,echo '  LD   $(notdir $@)')
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDLIBS)
+
+$(B)/gpu/bench_cuda: $(B)/tests/bench_cuda.o $(B)/librs.a
+	@mkdir -p $(@D)
+	@$(if $(V),,echo '  LD   $@')
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDLIBS)
+
+$(B)/emulated/bench_cuda: $(B)/tests/bench_cuda.o $(EMULATED) $(B)/librs.a
+	@$(if $(V),,echo '  LD   $@')
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDLIBS)
+
+tests: all $(TESTS) $(FUZZERS) $(B)/emulated/rs-verify
 
 deps:
 	@sh tests/deps.sh $(DEBS)
@@ -120,6 +177,12 @@ check-san:
 update-golden: tests
 	@UPDATE_GOLDEN=1 T=tests $(B)/tests/test_screen_golden
 	@git --no-pager diff --stat -- tests/screen
+
+check-gpu: all $(if $(CUDA_SRC),$(B)/gpu/test_cuda $(B)/gpu/bench_cuda)
+	@B=$(abspath $(B)) MODEL='$(MODEL)' bash tests/gpu.sh
+
+ptxas-report: $(if $(CUDA_SRC),$(CUDA_SRC:%.cu=$(B)/%.cu.o) all)
+	@ARCHS='$(CUDA_ARCHS)' bash tests/ptxas.sh $(CUDA_SRC:%.cu=$(B)/%.cu.o.ptxas)
 
 bench: $(BENCHES) all
 	@B=$(abspath $(B)) MODEL='$(MODEL)' TEXT='$(TEXT)' bash tests/bench.sh
@@ -150,7 +213,7 @@ clean:
 	rm -rf build
 
 help:
-	@sed -n '2,11s/^# //p' Makefile
+	@sed -n '2,12s/^# //p' Makefile
 
 FORCE:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

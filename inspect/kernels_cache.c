@@ -76,6 +76,39 @@ static rs_status variant(rs_kernels_state *s, const rs_network *n, fixture *f, c
     return status;
 }
 
+// The same of a device, whose bytes must be those of the reference.
+static rs_status device(rs_kernels_state *s, const rs_network *n, fixture *f, const rs_int_kernels *by, rs_error *e)
+{
+    const rs_memory *m = rs_int_memory(by);
+    rs_kv_cache c;
+    RS_TRY(rs_network_cache(n, s->S, &c, e));
+    const size_t bytes = rs_kv_cache_bytes(&c), half = s->S / 2, row = f->heads * f->h;
+    uint8_t *own = c.memory;
+    float *x[2] = {m->alloc(f->n * sizeof(float)), m->alloc(f->n * sizeof(float))};
+    const char *fault = NULL;
+    memset(own, 0, bytes);
+    c.memory = m->alloc(bytes);
+    rs_status status = c.memory == NULL || x[0] == NULL || x[1] == NULL ? rs_fail(e, RS_E_NOMEM, "KV cache on the device") : RS_OK;
+    if (status == RS_OK) {
+        m->put(c.memory, own, bytes);
+        for (int i = 0; i < 2; i++) m->put(x[i], f->x[i], f->n * sizeof(float));
+        (void)rs_kv_cache_append(&c, by, half, x[0], x[1], NULL);
+        (void)rs_kv_cache_append(&c, by, s->S - half, x[0] + half * row, x[1] + half * row, NULL);
+        m->get(own, c.memory, bytes);
+        const size_t bad = m->settle(&fault);
+        if (fault != NULL) status = rs_fail(e, RS_E_INTERNAL, "layer %llu, cache of k and v: the device failed: %s", (unsigned long long)s->layer, fault);
+        else if (bad != 0) rs_kernels_fail(s, "layer %llu, cache of k and v: %s refuses %zu vectors", (unsigned long long)s->layer, rs_int_name(by), bad);
+        else if (memcmp(f->bytes, own, bytes) != 0) rs_kernels_fail(s, "layer %llu, cache of k and v: %s packs other bytes than the reference", (unsigned long long)s->layer, rs_int_name(by));
+    }
+    m->release(x[0]);
+    m->release(x[1]);
+    m->release(c.memory);
+    c.memory = own;
+    if (status == RS_OK) compare(s, &c, f, by, rs_kv_read_plain, "the plain reader");
+    free(own);
+    return status;
+}
+
 rs_status rs_kernels_cache(rs_kernels_state *s, const rs_network *n, const float *k, const float *v, rs_error *e)
 {
     const rs_decoder_shape *shape = rs_network_shape(n);
@@ -85,6 +118,7 @@ rs_status rs_kernels_cache(rs_kernels_state *s, const rs_network *n, const float
     if (status == RS_OK) status = variant(s, n, &f, rs_int_reference(), e);
     for (size_t i = 0; status == RS_OK && i < s->n_variants; i++)
         if (s->variants[i] != rs_int_reference()) status = variant(s, n, &f, s->variants[i], e);
+    if (status == RS_OK && s->o->n_device_variants > 0) status = device(s, n, &f, s->o->device_variants[0], e); // all of a device share it
     free(f.want[0]);
     free(f.want[1]);
     free(f.out);

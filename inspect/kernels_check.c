@@ -10,7 +10,7 @@
 #include "inspect/kernels_inside.h"
 #include "transforms/random.h"
 
-enum { SIMULATED, INTEGER, PLAIN, SUMS, NUDGED, NETWORKS };
+enum { SIMULATED, INTEGER, PLAIN, SUMS, NUDGED, DEVICE, NETWORKS };
 static const rs_role roles[RS_KERNELS_ROLES] = {RS_ROLE_Q, RS_ROLE_K, RS_ROLE_V, RS_ROLE_O, RS_ROLE_GATE, RS_ROLE_UP, RS_ROLE_DOWN};
 
 void rs_kernels_fail(rs_kernels_state *s, const char *fmt, ...)
@@ -27,7 +27,7 @@ double rs_kernels_total(const rs_mapped *m)
     return (double)rs_mapped_head(m)->layers * RS_KERNELS_ROLES;
 }
 
-// The networks (nudged is the simulated one once more), their hidden states, two runs of a layer.
+// The networks (nudged and device are the simulated one once more), their hidden states, two runs of a layer.
 typedef struct walk {
     rs_kernels_state s;
     rs_network *n[NETWORKS];
@@ -96,12 +96,14 @@ static rs_status layer(walk *w, rs_error *e)
     memcpy(w->sim.x, w->x[SIMULATED], bytes);
     RS_TRY(rs_network_forward(w->n[SIMULATED], w->s.S, w->sim.x, rs_kernels_tap, &w->sim, e));
     RS_TRY(matrices(w, integer, e));
+    RS_TRY(rs_kernels_device(&w->s, w->n[SIMULATED], simulated, &w->sim, w->x[SIMULATED], e));
     RS_TRY(rs_kernels_cache(&w->s, w->n[INTEGER], w->sim.place[RS_KERNELS_K], w->sim.place[RS_KERNELS_V], e));
     RS_TRY(rs_kernels_stages(&w->s, w->n[SIMULATED], simulated, integer, &w->sim, &w->run, w->x[SIMULATED], e));
     memcpy(w->x[SIMULATED], w->sim.x, bytes);
     nudge(w);
     RS_TRY(rs_network_forward(w->n[SIMULATED], w->s.S, w->x[NUDGED], NULL, NULL, e));
     RS_TRY(rs_network_forward(w->n[INTEGER], w->s.S, w->x[INTEGER], NULL, NULL, e));
+    if (w->s.o->device != NULL) RS_TRY(rs_kernels_device_layer(&w->s, w->n[INTEGER], integer, w->x[DEVICE], e));
     for (int j = PLAIN; j <= SUMS; j++) {
         RS_TRY(rs_network_load(w->n[j], w->s.layer, &unused, e));
         RS_TRY(rs_network_forward(w->n[j], w->s.S, w->x[j], NULL, NULL, e));
@@ -153,9 +155,11 @@ rs_status rs_kernels_check(const rs_mapped *m, const int32_t *ids, size_t S, con
     const bool given = o->variants != NULL;
     const rs_int_kernels *const *variants = given ? o->variants : here;
     r->n_variants = given ? o->n_variants : n_here;
-    if (r->n_variants > sizeof here / sizeof *here) return rs_fail(e, RS_USAGE, "%zu variants", r->n_variants);
-    for (size_t i = 0; i < r->n_variants; i++) r->variant[i] = rs_int_name(variants[i]);
+    if (r->n_variants + o->n_device_variants > sizeof here / sizeof *here) return rs_fail(e, RS_USAGE, "%zu variants", r->n_variants + o->n_device_variants);
     walk w = {.s = {.o = o, .r = r, .variants = variants, .n_variants = r->n_variants, .S = S}};
+    for (size_t i = 0; i < w.s.n_variants; i++) r->variant[i] = rs_int_name(variants[i]);
+    for (size_t i = 0; i < o->n_device_variants; i++) r->variant[r->n_variants++] = rs_int_name(o->device_variants[i]);
+    r->device = o->device != NULL;
     rs_status s = rs_network_open(&w.n[SIMULATED], m, NULL, e);
     if (s == RS_OK) s = rs_network_open(&w.n[INTEGER], m, NULL, e);
     if (s == RS_OK) s = rs_network_open(&w.n[PLAIN], m, rs_kernels_reference(), e);
@@ -163,7 +167,7 @@ rs_status rs_kernels_check(const rs_mapped *m, const int32_t *ids, size_t S, con
     if (s == RS_OK) {
         rs_network_integer(w.n[INTEGER], w.s.variants[w.s.n_variants - 1]);
         rs_network_sums(w.n[SUMS]);
-        w.n[NUDGED] = w.n[SIMULATED];
+        w.n[NUDGED] = w.n[DEVICE] = w.n[SIMULATED];
         s = allocate(&w, e);
     }
     if (s == RS_OK) s = run(&w, ids, e);

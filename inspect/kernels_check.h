@@ -7,7 +7,7 @@
 #include "inspect/measure.h"
 #include "transforms/network.h"
 
-enum { RS_KERNELS_ROLES = 7, RS_KERNELS_STAGES = 5 };
+enum { RS_KERNELS_ROLES = 7, RS_KERNELS_STAGES = 5, RS_KERNELS_OPERATIONS = 8 };
 
 // The matrices of one role, q to down.
 typedef struct rs_kernels_role {
@@ -33,9 +33,19 @@ typedef struct rs_kernels_logits {
     double kl, kl_max, top1;
 } rs_kernels_logits;
 
+// One operation of a device against the plain C reference.
+typedef struct rs_kernels_operation {
+    uint64_t runs, numbers;    // calls; numbers compared
+    double share;              // largest difference as a share of what is allowed; 0 where all bits must be equal (and are, unless something failed)
+} rs_kernels_operation;
+
 typedef struct rs_kernels_options {
     const rs_int_kernels *const *variants; // to check; NULL: all that this processor can run. The last one computes the integer network
     size_t n_variants;
+    const rs_kernels *device;                     // a table whose operations are checked, too; NULL: none
+    const rs_int_kernels *const *device_variants; // of the same device: every matrix is also multiplied by these
+    size_t n_device_variants;
+    size_t repeat;                                // how often a device computes each thing, which must give the same bits; 0: once
     void (*flip)(void *context, const rs_kernels_flip *f); // NULL allowed
     void (*progress)(void *context, double matrices);      // matrices done; NULL allowed
     void *context;
@@ -49,10 +59,13 @@ typedef struct rs_kernels_result {
     uint64_t kv_inputs, kv_moved;             // as inputs and moved, of K and V
     double stage[RS_KERNELS_STAGES];          // largest difference after the integer products of a stage (below), as a share of what is allowed
     rs_kernels_logits integer, plain, nudged; // the integer network; the simulated one by the plain f32 kernels; and with every layer's input changed at random
+    rs_kernels_logits on_device;              // the integer network with all its layers on the device
     rs_kernels_logits of_sums;                // the simulated network that scales sums of codes (rs_network_sums)
     uint64_t unequal;                         // logits in which that differs from the integer network: 0 where every matrix has one scale a row and the cache less than 16 bits, unless an f32 kernel rounds otherwise there
     double nudge;                             // by up to this part of each value: 2^-16, or 2^-10 where the cache holds f16
     double kl_bound, logits_bound;            // of integer
+    rs_kernels_operation operation[RS_KERNELS_OPERATIONS]; // of the device (rs_kernels_operation_name)
+    bool device;
     uint64_t failures;
     char first[400];                          // says what failed first, with the name of the tensor; empty if nothing did
 } rs_kernels_result;
@@ -71,7 +84,14 @@ typedef struct rs_kernels_result {
 // A code may differ only where the simulated value is no farther from a rounding boundary than that, and by one (by more where that exceeds half a step). Vectors no larger than twice that
 // hold rounding errors alone and are not compared.
 //
-// Logits: mean KL and relative difference of the integer network are at most 4 times the larger of those of plain and nudged.
+// Operations of a device, on what each layer reads: rope, Hadamard rotations, fake quantisers and additions give the bits of the reference. The others may differ by
+//   6 u |y| of rmsnorm (the factor of the row by one ulp, which is at most 2 u of it, and two products that round on both sides),
+//   12 u |y| + 2^-120 of silu(gate) up (e^x by 6 u, and a sum, a quotient and a product that round on both sides),
+//   rs_kernels_allowed(d) max|y| of the row of the junction,
+//   max|v| (2 c + rs_kernels_allowed(n) + 12 u) of attention of a token to n keys: c is the rounding of a score as above, the rest that of n weights and their sums.
+// The device's packed cache holds the bytes of the reference's.
+//
+// Logits: mean KL and relative difference of the integer network, and of a device's, are at most 4 times the larger of those of plain and nudged.
 RS_MUST_CHECK rs_status rs_kernels_check(const rs_mapped *m, const int32_t *ids, size_t S, const rs_kernels_options *o, rs_kernels_result *r, rs_error *e);
 // How many matrices the progress of a file ends with.
 double rs_kernels_total(const rs_mapped *m);
@@ -79,5 +99,6 @@ double rs_kernels_allowed(size_t k);
 // Names of the roles and of the stages.
 const char *rs_kernels_role_name(size_t role);
 const char *rs_kernels_stage_name(size_t stage);
+const char *rs_kernels_operation_name(size_t operation);
 
 #endif

@@ -5,16 +5,17 @@
 
 #include "inspect/kernels_inside.h"
 
-enum { ROWS = 16, OTHERS = 4, SUMS = 2 };
+enum { ROWS = 16, OTHERS = 5, SUMS = 2 }; // the last one only where there is a device
 
-static rs_status compare(rs_kernels_state *s, rs_network *const n[5], float *const x[5], float *want, float *got, float *integers, double *kl, uint8_t *top, rs_error *e)
+static rs_status compare(rs_kernels_state *s, rs_network *const n[6], float *const x[6], float *want, float *got, float *integers, double *kl, uint8_t *top, rs_error *e)
 {
-    rs_kernels_logits *to[OTHERS] = {&s->r->integer, &s->r->plain, &s->r->of_sums, &s->r->nudged};
+    rs_kernels_logits *to[OTHERS] = {&s->r->integer, &s->r->plain, &s->r->of_sums, &s->r->nudged, &s->r->on_device};
+    const int others = s->o->device != NULL ? OTHERS : OTHERS - 1;
     const size_t d = rs_network_shape(n[0])->d, V = (size_t)rs_network_config(n[0])->V;
     for (size_t at = 0; at < s->S; at += ROWS) {
         const size_t m = s->S - at < ROWS ? s->S - at : ROWS;
         RS_TRY(rs_network_logits(n[0], m, x[0] + at * d, want, e));
-        for (int j = 0; j < OTHERS; j++) {
+        for (int j = 0; j < others; j++) {
             RS_TRY(rs_network_logits(n[j + 1], m, x[j + 1] + at * d, got, e));
             if (j == 0) memcpy(integers, got, m * V * sizeof *got);
             for (size_t i = 0; j == SUMS && i < m * V; i++) s->r->unequal += memcmp(&got[i], &integers[i], sizeof *got) != 0;
@@ -27,7 +28,7 @@ static rs_status compare(rs_kernels_state *s, rs_network *const n[5], float *con
             }
         }
     }
-    for (int j = 0; j < OTHERS; j++) {
+    for (int j = 0; j < others; j++) {
         to[j]->kl /= (double)s->S;
         to[j]->top1 /= (double)s->S;
     }
@@ -39,7 +40,7 @@ static double larger(double a, double b)
     return a > b ? a : b;
 }
 
-rs_status rs_kernels_logits_compare(rs_kernels_state *s, rs_network *const n[5], float *const x[5], rs_error *e)
+rs_status rs_kernels_logits_compare(rs_kernels_state *s, rs_network *const n[6], float *const x[6], rs_error *e)
 {
     const size_t V = (size_t)rs_network_config(n[0])->V;
     rs_kernels_result *r = s->r;
@@ -56,5 +57,9 @@ rs_status rs_kernels_logits_compare(rs_kernels_state *s, rs_network *const n[5],
     r->logits_bound = 4 * larger(rs_measure_relative(&r->plain.difference), rs_measure_relative(&r->nudged.difference));
     if (!(r->integer.kl <= r->kl_bound)) rs_kernels_fail(s, "logits: the integer network's KL from the simulated one is %.3g, the bound %.3g", r->integer.kl, r->kl_bound);
     if (!(rel <= r->logits_bound)) rs_kernels_fail(s, "logits: the integer network is %.3g from the simulated one, the bound %.3g", rel, r->logits_bound);
+    if (s->o->device == NULL) return RS_OK;
+    const double device_rel = rs_measure_relative(&r->on_device.difference);
+    if (!(r->on_device.kl <= r->kl_bound)) rs_kernels_fail(s, "logits: the device's KL from the simulated network is %.3g, the bound %.3g", r->on_device.kl, r->kl_bound);
+    if (!(device_rel <= r->logits_bound)) rs_kernels_fail(s, "logits: the device is %.3g from the simulated network, the bound %.3g", device_rel, r->logits_bound);
     return RS_OK;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "inspect/kernels_carry.h"
 #include "inspect/kernels_inside.h"
 #include "kernels/packed.h"
 #include "kernels/threads.h"
@@ -107,9 +108,10 @@ static void check_reference_codes(matrix *p, size_t bad)
     }
 }
 
-static void check_codes(matrix *p, const rs_int_kernels *by, size_t bad)
+static void check_codes(matrix *p, rs_carrier *c, size_t bad)
 {
-    if (rs_int_quantise(by, p->q, p->x, p->k, &p->other) != bad) rs_kernels_fail(p->s, "%s: %s: refuses other rows than the reference", p->name, rs_int_name(by));
+    const rs_int_kernels *by = c->by;
+    if (rs_carrier_quantise(c, p->q, p->x, &p->other) != bad) rs_kernels_fail(p->s, "%s: %s: refuses other rows than the reference", p->name, rs_int_name(by));
     for (size_t i = 0; i < p->m; i++) {
         const uint8_t *a = p->a.codes + i * p->k, *b = p->other.codes + i * p->k;
         size_t j = 0;
@@ -126,14 +128,15 @@ static void check_codes(matrix *p, const rs_int_kernels *by, size_t bad)
 }
 
 // Sums of the rows first .. first+m-1, taken together.
-static void check_sums(matrix *p, const rs_int_kernels *by, size_t first, size_t m, void *work)
+static void check_sums(matrix *p, rs_carrier *c, size_t first, size_t m)
 {
+    const rs_int_kernels *by = c->by;
     const rs_int_weights *w = p->w;
     const size_t count = m * p->G * w->n;
     const int32_t *want = p->want + first * p->G * w->n;
     const rs_int_rows rows = {.bits = p->a.bits, .m = m, .k = p->k, .ld = p->k, .codes = p->a.codes + first * p->k, .scale = p->a.scale + first, .zero = p->a.zero + first};
     memset(p->sums, 0xa5, count * sizeof *p->sums);
-    rs_int_gemm_sums(by, w, &rows, p->sums, work);
+    rs_carrier_sums(c, &rows, p->sums);
     p->role->sums += count;
     for (size_t i = 0; i < count; i++)
         if (p->sums[i] != want[i]) {
@@ -145,10 +148,10 @@ static void check_sums(matrix *p, const rs_int_kernels *by, size_t first, size_t
 }
 
 // y of the reference against fp64.
-static void check_bound(matrix *p, void *work)
+static void check_bound(matrix *p, rs_carrier *c)
 {
     const size_t n = p->w->n;
-    rs_int_gemm(rs_int_reference(), 1, &(rs_int_product){.w = p->w, .y = p->y, .ldy = n}, &p->a, work);
+    rs_carrier_product(c, &p->a, p->y, false);
     for (size_t i = 0; i < p->m * n; i++) {
         const double share = fabs((double)p->y[i] - p->exact[i]) / p->bound[i];
         if (share <= 1) {
@@ -162,12 +165,14 @@ static void check_bound(matrix *p, void *work)
 }
 
 // y of another variant against the reference's, stored and added.
-static void check_result(matrix *p, const rs_int_kernels *by, size_t first, size_t m, void *work)
+static void check_result(matrix *p, rs_carrier *c, size_t first, size_t m)
 {
+    const rs_int_kernels *by = c->by;
     const size_t n = p->w->n;
     const rs_int_rows rows = {.bits = p->a.bits, .m = m, .k = p->k, .ld = p->k, .codes = p->a.codes + first * p->k, .scale = p->a.scale + first, .zero = p->a.zero + first};
     for (size_t i = 0; i < m * n; i++) p->added[i] = 1;
-    rs_int_gemm(by, 2, (const rs_int_product[]){{.w = p->w, .y = p->z, .ldy = n}, {.w = p->w, .y = p->added, .ldy = n, .add = true}}, &rows, work);
+    rs_carrier_product(c, &rows, p->z, false);
+    rs_carrier_product(c, &rows, p->added, true);
     for (size_t i = 0; i < m * n; i++) {
         const float want = p->y[first * n + i], more = 1 + want;
         const bool stored = memcmp(&p->z[i], &want, sizeof want) != 0;
@@ -178,23 +183,29 @@ static void check_result(matrix *p, const rs_int_kernels *by, size_t first, size
     }
 }
 
+static rs_status check_variant(matrix *p, rs_carrier *c, size_t bad, rs_error *e)
+{
+    check_codes(p, c, bad);
+    p->role->codes += p->m * p->k;
+    check_sums(p, c, 0, p->m);
+    check_sums(p, c, MADE_UP - 1, 1);
+    check_sums(p, c, p->m - 1, 1);
+    if (c->by == rs_int_reference()) check_bound(p, c);
+    else {
+        check_result(p, c, 0, p->m);
+        check_result(p, c, p->m - 1, 1);
+    }
+    if (c->differ > 0) rs_kernels_fail(p->s, "%s: %s: %llu results are others when they are computed again", p->name, rs_int_name(c->by), (unsigned long long)c->differ);
+    return rs_carrier_fault(c, e);
+}
+
 static rs_status variant(matrix *p, const rs_int_kernels *by, size_t bad, rs_error *e)
 {
-    const size_t bytes = rs_int_gemm_work(by, p->w, p->q->bits, p->m);
-    void *work = bytes > 0 ? aligned_alloc(64, (bytes + 63) / 64 * 64) : NULL;
-    if (work == NULL) return rs_fail(e, RS_E_NOMEM, "%s: work of %s", p->name, rs_int_name(by));
-    check_codes(p, by, bad);
-    p->role->codes += p->m * p->k;
-    check_sums(p, by, 0, p->m, work);
-    check_sums(p, by, MADE_UP - 1, 1, work);
-    check_sums(p, by, p->m - 1, 1, work);
-    if (by == rs_int_reference()) check_bound(p, work);
-    else {
-        check_result(p, by, 0, p->m, work);
-        check_result(p, by, p->m - 1, 1, work);
-    }
-    free(work);
-    return RS_OK;
+    rs_carrier c;
+    rs_status s = rs_carrier_open(&c, by, p->w, p->q->bits, p->m, rs_kernels_repeat(p->s), e);
+    if (s == RS_OK) s = check_variant(p, &c, bad, e);
+    rs_carrier_close(&c);
+    return s == RS_OK ? RS_OK : rs_error_prefix(e, s, "%s", p->name);
 }
 
 static rs_status run(matrix *p, rs_error *e)
@@ -209,6 +220,7 @@ static rs_status run(matrix *p, rs_error *e)
     RS_TRY(variant(p, rs_int_reference(), bad, e));
     for (size_t v = 0; v < p->s->n_variants; v++)
         if (p->s->variants[v] != rs_int_reference()) RS_TRY(variant(p, p->s->variants[v], bad, e));
+    for (size_t v = 0; v < p->s->o->n_device_variants; v++) RS_TRY(variant(p, p->s->o->device_variants[v], bad, e));
     return RS_OK;
 }
 

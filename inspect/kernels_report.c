@@ -38,10 +38,17 @@ char *rs_kernels_report_table(const rs_kernels_result *r)
             (unsigned long long)x->codes, x->share, (unsigned long long)x->moved, (unsigned long long)x->inputs);
     }
     add(text, &at, "KV cache    %llu numbers read back; at a boundary %llu of %llu codes\n", (unsigned long long)r->cached, (unsigned long long)r->kv_moved, (unsigned long long)r->kv_inputs);
+    for (size_t i = 0; r->device && i < RS_KERNELS_OPERATIONS; i++) {
+        const rs_kernels_operation *o = &r->operation[i];
+        if (o->runs == 0) add(text, &at, "device      %-10s the model has none\n", rs_kernels_operation_name(i));
+        else if (o->share == 0) add(text, &at, "device      %-10s %llu numbers, the reference's bits\n", rs_kernels_operation_name(i), (unsigned long long)o->numbers);
+        else add(text, &at, "device      %-10s %llu numbers, differences %.3f of what is allowed\n", rs_kernels_operation_name(i), (unsigned long long)o->numbers, o->share);
+    }
     add(text, &at, "stages      share of the difference that rounding may make:");
     for (size_t i = 0; i < RS_KERNELS_STAGES; i++) add(text, &at, "%s %s %.3f", i > 0 ? "," : "", rs_kernels_stage_name(i), r->stage[i]);
     add(text, &at, "\nlogits      of %llu tokens against the simulated network's; integer at most KL %.3g, rel %.3g\n", (unsigned long long)r->tokens, r->kl_bound, r->logits_bound);
     add_logits(text, &at, "integer", &r->integer);
+    if (r->device) add_logits(text, &at, "on the device", &r->on_device);
     if (r->unequal == 0) add(text, &at, "  sums of codes in f32: equal to the integer network's, to the bit\n");
     else add_logits(text, &at, "sums of codes", &r->of_sums);
     add_logits(text, &at, "plain f32 kernels", &r->plain);
@@ -90,6 +97,14 @@ void rs_kernels_report_json(json_t *j, const rs_kernels_result *r)
     json_object_set_new(j, "stages", stages);
     json_object_set_new(j, "logits", json_pack("{s:o, s:o, s:I, s:o, s:o, s:o, s:o}", "integer", logits(&r->integer), "sums", logits(&r->of_sums), "sums_unequal", (json_int_t)r->unequal, "plain", logits(&r->plain), "nudged", logits(&r->nudged), "kl_bound", number(r->kl_bound),
                                                "rel_bound", number(r->logits_bound)));
+    if (r->device) {
+        json_t *operations = json_object();
+        for (size_t i = 0; i < RS_KERNELS_OPERATIONS; i++)
+            json_object_set_new(operations, rs_kernels_operation_name(i), json_pack("{s:I, s:I, s:o}", "runs", (json_int_t)r->operation[i].runs, "numbers", (json_int_t)r->operation[i].numbers, "share", number(r->operation[i].share)));
+        json_object_set_new(j, "operations", operations);
+        json_object_set_new(j, "device_logits", logits(&r->on_device));
+        json_object_set_new(j, "device", json_string(rs_kernels_cuda_device() != NULL ? rs_kernels_cuda_device() : ""));
+    }
     json_object_set_new(j, "tokens", json_integer((json_int_t)r->tokens));
     json_object_set_new(j, "failures", json_integer((json_int_t)r->failures));
     if (r->failures > 0) json_object_set_new(j, "first", json_string(r->first));

@@ -163,6 +163,7 @@ static void print_kernels(const rs_verify_cli *o, const rs_kernels_result *r, js
         print_json(j);
     } else if (!o->cli.quiet) {
         char *table = rs_kernels_report_table(r);
+        if (r->device) printf("device      %s\n", rs_kernels_cuda_device());
         if (table != NULL) fputs(table, stdout);
         free(table);
         printf("%s: %s\n", rs_verify_cli_name(o), r->failures == 0 ? "every variant computes the same" : "FAILED");
@@ -175,7 +176,9 @@ static rs_status verify_kernels(const rs_verify_cli *o, rs_error *e)
     int32_t *ids = NULL;
     size_t count = (size_t)o->ctx;
     struct kernels k = {.o = o, .flips = json_array()};
-    rs_kernels_options options = {.flip = o->cli.verbose > 0 ? on_flip : NULL, .progress = on_matrices, .context = &k};
+    const rs_int_kernels *const cuda[] = {rs_int_cuda_at(0), rs_int_cuda_at(1)};
+    const bool device = strcmp(o->cli.device, "cuda") == 0;
+    rs_kernels_options options = {.device = device ? rs_kernels_cuda() : NULL, .device_variants = cuda, .n_device_variants = device ? 2 : 0, .repeat = (size_t)o->repeat, .flip = o->cli.verbose > 0 ? on_flip : NULL, .progress = on_matrices, .context = &k};
     rs_kernels_result r = {0};
     rs_status s = rs_mapped_open(&m, o->file, e);
     if (s == RS_OK && o->text != NULL) s = rs_text_ids(m, o->text, o->cli.threads, &ids, &count, NULL, e);

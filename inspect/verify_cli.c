@@ -19,21 +19,22 @@ static const char usage_text[] =
     "        --reference  compute with the plain C kernels\n"
     "      --kernels      prove that the packed model computes the same by every variant of the integer kernels here\n"
     "        --text FILE  run the model on FILE (default: token ids that look random); --ctx N tokens of it (default 32)\n"
-    "        --device D   cpu (default); cuda is refused (exit 2), since it has no integer kernels yet\n"
+    "        --device D   cpu (default), or cuda: also the kernels of the GPU, which must be there (else exit 2)\n"
+    "        --repeat N   the GPU computes each thing N times and must give the same bits (default 1)\n"
     "      --json         the verdict as JSON on standard output\n"
     "  -v, --verbose      the layers of a comparison that pass; the plan; the codes at a rounding boundary\n"
     "  -j, --threads N    threads\n"
     "  -q, --quiet        print nothing but errors\n"
     "      --help, --version\n"
     "\n"
-    "Exit status: 0 good; 1 the comparison failed, or the kernels did; 2 usage; 10-24 the class of the fault; 30-32 the system refused.\n";
+    "Exit status: 0 good; 1 the comparison failed, or the kernels did; 2 usage; 10-24 the class of the fault; 30-32 the system refused; 70 the GPU failed.\n";
 
-enum { OPT_QUICK = 1, OPT_FORMAT, OPT_VALUES, OPT_AGAINST, OPT_TEXT, OPT_TOL, OPT_CTX, OPT_WINDOWS, OPT_REFERENCE, OPT_KERNELS };
+enum { OPT_QUICK = 1, OPT_FORMAT, OPT_VALUES, OPT_AGAINST, OPT_TEXT, OPT_TOL, OPT_CTX, OPT_WINDOWS, OPT_REFERENCE, OPT_KERNELS, OPT_REPEAT };
 
 static const rs_option option_list[] = {
     {"quick", 0, false, OPT_QUICK}, {"format", 0, false, OPT_FORMAT}, {"values", 0, false, OPT_VALUES}, {"against", 0, true, OPT_AGAINST},      {"text", 0, true, OPT_TEXT},
     {"tol", 0, true, OPT_TOL},      {"ctx", 0, true, OPT_CTX},        {"windows", 0, true, OPT_WINDOWS}, {"reference", 0, false, OPT_REFERENCE},
-    {"kernels", 0, false, OPT_KERNELS},
+    {"kernels", 0, false, OPT_KERNELS}, {"repeat", 0, true, OPT_REPEAT},
 };
 
 static rs_status parse(void *context, int id, const char *value, rs_error *e)
@@ -49,6 +50,7 @@ static rs_status parse(void *context, int id, const char *value, rs_error *e)
     case OPT_TEXT: o->text = value; return RS_OK;
     case OPT_TOL: return rs_cli_real("--tol", value, 0, 1e30, &o->tol, e);
     case OPT_CTX: return rs_cli_int("--ctx", value, 2, 1 << 24, &o->ctx, e);
+    case OPT_REPEAT: return rs_cli_int("--repeat", value, 1, 1000000, &o->repeat, e);
     case OPT_WINDOWS: return rs_cli_int("--windows", value, 1, INT32_MAX, &o->windows, e);
     default:
         if (o->file != NULL) return rs_fail(e, RS_USAGE, "more than one file: %s and %s", o->file, value);
@@ -67,7 +69,7 @@ static rs_status check(rs_verify_cli *o, rs_error *e)
     if (o->against != NULL && (o->format || o->values)) return rs_fail(e, RS_USAGE, "--against excludes --format and --values: run rs-verify twice");
     if (cuda && !o->kernels) return rs_fail(e, RS_USAGE, "--device goes with --kernels");
     if (cuda && rs_kernels_cuda() == NULL) return rs_fail(e, RS_USAGE, "--device cuda: %s", rs_kernels_cuda_reason());
-    if (cuda) return rs_fail(e, RS_USAGE, "--device cuda: the CUDA kernels multiply no integers yet");
+    if (o->repeat > 0 && !cuda) return rs_fail(e, RS_USAGE, "--repeat goes with --device cuda");
     if (o->ctx == 0) o->ctx = o->kernels ? 32 : 512;
     if (o->tol < 0) o->tol = 1e-4;
     if (o->windows == 0) o->windows = 1;

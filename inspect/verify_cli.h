@@ -11,7 +11,7 @@ typedef struct rs_verify_cli {
     const char *file, *against, *text; // file "-": standard input; the others NULL: not given
     bool quick, format, values, reference, kernels;
     double tol;
-    int64_t ctx, windows;
+    int64_t ctx, windows, repeat;
 } rs_verify_cli;
 
 // Walks argv; --help and --version end the process (rs_cli_parse). RS_USAGE.

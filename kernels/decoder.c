@@ -106,6 +106,15 @@ size_t rs_decoder_scratch(const rs_decoder_shape *s, const rs_decoder_layer *l, 
            codes_bytes(s, l, S);
 }
 
+// Copies an array, where the arrays lie.
+static void copy(const struct run *r, void *to, const void *from, size_t bytes)
+{
+    if (r->k->memory != NULL)
+        r->k->memory->move(to, from, bytes);
+    else
+        memcpy(to, from, bytes);
+}
+
 static void tap(const struct run *r, rs_tap which, size_t cols, const float *x)
 {
     if (r->tap != NULL)
@@ -217,7 +226,7 @@ static void project(struct run *r, size_t n, rs_tap raw, size_t count, const str
             last = last && (done[j] || same(l[i].input, l[j].input));
         float *in = last ? r->input : r->copy;
         if (!last)
-            memcpy(in, r->input, r->S * n * sizeof *in);
+            copy(r, in, r->input, r->S * n * sizeof *in);
         if (l[i].input->bits < 16)
             r->bad += r->k->fake_quant(l[i].input, r->S, n, in, n);
         tap(r, raw + 1, n, in);
@@ -240,7 +249,7 @@ static void junction(const struct run *r, const rs_junction *j, size_t first, si
     if (j->t != NULL) {
         float *y = r->change + first * d;
         r->k->gemm_nn(rows, d, d, x, d, j->t, d, 0, y, d);
-        memcpy(x, y, rows * d * sizeof(float));
+        copy(r, x, y, rows * d * sizeof(float));
     } else if (j->r > 0) {
         r->k->lowrank(rows, d, j->r, x, j->q, j->m, r->change + first * 2 * j->r);
     }
@@ -249,7 +258,7 @@ static void junction(const struct run *r, const rs_junction *j, size_t first, si
 // One pass over blocks of rows, each of which stays in the caches from the first step to the last: what makes an input, then its codes.
 struct pass {
     struct run *r;
-    size_t n;                 // columns of the input
+    size_t n, step;           // columns of the input; rows of a block
     float *in;                // [S, n]; from it, where norm_of and up are NULL
     const float *norm_of, *norm; // or from a row of the stream, which then passes a junction
     const rs_junction *change;
@@ -259,13 +268,13 @@ struct pass {
     atomic_size_t bad;
 };
 
-enum { PASS = 24 }; // rows of a block
+enum { PASS = 24 }; // rows of a block; a device takes all at once
 
 static void pass_block(void *context, size_t block)
 {
     struct pass *p = context;
     const struct run *r = p->r;
-    const size_t first = block * PASS, m = r->S - first < PASS ? r->S - first : PASS, n = p->n;
+    const size_t first = block * p->step, m = r->S - first < p->step ? r->S - first : p->step, n = p->n;
     float *in = p->in + first * n;
     if (p->norm_of != NULL) {
         r->k->rmsnorm(m, n, p->norm_of + first * n, p->norm, r->shape->eps, in);
@@ -299,7 +308,8 @@ static void run_pass(struct run *r, struct pass p, size_t count, const struct li
     p.r = r;
     p.q = l->input;
     p.rows = rows_of(r, l->input, p.n);
-    rs_threads_for((r->S + PASS - 1) / PASS, pass_block, &p);
+    p.step = r->k->memory != NULL ? r->S : PASS;
+    rs_threads_for((r->S + p.step - 1) / p.step, pass_block, &p);
     if (p.norm_of != NULL && p.change->t != NULL)
         junction(r, p.change, 0, r->S); // a dense one would be read again for each block
     r->bad += atomic_load(&p.bad);

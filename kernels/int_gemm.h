@@ -14,6 +14,10 @@ typedef struct rs_int_kernels rs_int_kernels;
 const rs_int_kernels *rs_int_reference(void);
 const rs_int_kernels *rs_int_cpu(void);
 const rs_int_kernels *rs_int_at(size_t i);
+// Those of the CUDA device, from slow to fast: "cuda-dp4a", "cuda-mma"; NULL past the last, or where rs_kernels_cuda is NULL. Their arrays lie in its memory.
+const rs_int_kernels *rs_int_cuda_at(size_t i);
+// Where the arrays of `by` lie (memory.h): rows, weights, sums, results; NULL: in the process. Names and shapes of rows and weights are plain values.
+const rs_memory *rs_int_memory(const rs_int_kernels *by);
 // Its name, and the instruction that multiplies in it.
 const char *rs_int_name(const rs_int_kernels *by);
 const char *rs_int_instruction(const rs_int_kernels *by);

@@ -5,6 +5,7 @@
 #define RS_KERNELS_KERNELS_H
 
 #include "kernels/hadamard.h"
+#include "kernels/memory.h"
 
 // What the codes span. ZERO: a range that holds 0; symmetric: its end is the last code. FREE (asymmetric only): the range of the values alone, so that the zero point may lie outside the
 // codes; where that leaves no scale, or a zero point beyond 2^24, it is ZERO. HALF (symmetric only): the end lies half a step behind the last code.
@@ -25,7 +26,8 @@ struct rs_kv_cache;
 enum { RS_GPTQ_LANES = 16 };
 
 typedef struct rs_kernels {
-    const char *name; // "reference", "openblas", "avx2", "avx512"
+    const char *name; // "reference", "openblas", "avx2", "avx512", "cuda"
+    const rs_memory *memory; // where its arrays lie (memory.h); NULL: in the process
 
     // Conversions of n values; to f16 and bf16 round to nearest even, NaN stays NaN, f16 overflow becomes infinity.
     void (*f16_to_f32)(size_t n, const uint16_t *x, float *y);
@@ -88,9 +90,12 @@ typedef struct rs_kernels {
 // The plain C table (always there), and the fastest for this processor. Never NULL.
 const rs_kernels *rs_kernels_reference(void);
 const rs_kernels *rs_kernels_cpu(void);
-// The CUDA table, or NULL when built without nvcc; and why it is not there (never NULL).
+// The CUDA table, or NULL where there is none; and why, in one line (never NULL): built without nvcc, no driver, no device, an architecture without kernels. It has the gemms, rmsnorm, rope,
+// attention, attention_cached, lowrank, silu_gate, hadamard, fake_quant and add; its other operations are NULL. One thread at a time may use it.
 const rs_kernels *rs_kernels_cuda(void);
 const char *rs_kernels_cuda_reason(void);
+// The device in one line, or NULL.
+const char *rs_kernels_cuda_device(void);
 
 // Tables for rope: cos, sin [S, h/2] for positions first .. first+S-1 from inverse frequencies inv_freq[h/2] (fp64 angles).
 void rs_rope_tables(size_t S, size_t first, size_t h, const double *inv_freq, float *cos, float *sin);

@@ -11,7 +11,7 @@ enum { RS_KV_BLOCK = 1 << 14 }; // values that are unpacked at a time
 typedef struct rs_kv_cache {
     rs_quantizer q;                    // of K: bits 2..8 or 16; group 0 or a divisor of h
     size_t n_kv, h, capacity, count;   // in tokens
-    uint8_t *memory;                   // rs_kv_cache_bytes, 64-aligned, the caller's
+    uint8_t *memory;                   // rs_kv_cache_bytes, 64-aligned, the caller's; in the memory of what appends to it and reads it (memory.h)
     rs_range v_range;                  // of V, the rest is as for K
 } rs_kv_cache;
 
@@ -19,7 +19,7 @@ typedef struct rs_kv_cache {
 size_t rs_kv_cache_bytes(const rs_kv_cache *c);
 // Bytes of scratch for rs_kv_cache_append of S tokens.
 size_t rs_kv_cache_work(const rs_kv_cache *c, size_t S);
-// Adds k and v [S, n_kv h] behind the tokens that are there, S at most capacity - count. Returns the number of vectors that fake_quant refuses (they read as 0).
+// Adds k and v [S, n_kv h] behind the tokens that are there, S at most capacity - count; work is not used where `by` has a memory of its own. Returns the number of vectors that fake_quant refuses (they read as 0).
 size_t rs_kv_cache_append(rs_kv_cache *c, const rs_int_kernels *by, size_t S, const float *k, const float *v, void *work);
 
 // Keys (or values) of one KV head, tokens first .. first+count-1, into out [count, h]: what fake_quant makes of them, bit for bit (of f16: the rounded numbers).

@@ -12,8 +12,8 @@ rule() { # TEXT, offending lines on stdin
         printf 'FAIL lint: %s\n%s\n' "$1" "$lines"
     fi
 }
-files=$(ls formats/*.[ch] kernels/*.[ch] kernels/*/*.[ch] kernels/*/*.cu transforms/*.[ch] quantize/*.[ch] inspect/*.[ch] inspect/*/*.[ch] tests/*.[ch] 2>/dev/null)
-library=$(ls formats/*.c kernels/*.c kernels/*/*.c transforms/*.c quantize/*.c inspect/*.c inspect/*/*.c 2>/dev/null | grep -v '/rs-')
+files=$(ls formats/*.[ch] kernels/*.[ch] kernels/*/*.[ch] kernels/*/*.cu transforms/*.[ch] quantize/*.[ch] inspect/*.[ch] inspect/*/*.[ch] tests/*.[ch] tests/cuda/*.c* tests/cuda/*.h tests/cuda/cudart/* tests/cuda/twin/*.h tests/cuda/twin/*/*/*.h 2>/dev/null)
+library=$(ls formats/*.c kernels/*.c kernels/*/*.c kernels/*/*.cu transforms/*.c quantize/*.c inspect/*.c inspect/*/*.c 2>/dev/null | grep -v '/rs-')
 
 # floor FOLDER ALLOWED...: includes of FOLDER may only name the ALLOWED folders
 floor() {

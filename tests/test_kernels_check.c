@@ -215,7 +215,7 @@ static void logits(const tiny_spec *s)
     rs_network *n = NULL;
     rs_error e = {0};
     if (!pack(4, 4, 4, 0, false) || !CHECKF(stages_network(packed, NULL, &m, &n, &e) == RS_OK, "%s", e.text)) return;
-    float *x[5]; // simulated, integer, plain, sums, nudged
+    float *x[6] = {NULL}; // simulated, integer, plain, sums, nudged; no device
     for (int j = 0; j < 5; j++) {
         x[j] = malloc(TOKENS * s->d * sizeof(float));
         for (size_t i = 0; i < TOKENS * s->d; i++) x[j][i] = (float)(i * 7 % 13) - 6 + (j == 4 ? 1e-3f * (float)(i % 3) : 0);
@@ -226,7 +226,7 @@ static void logits(const tiny_spec *s)
         rs_kernels_state st = {.o = &o, .r = &r, .S = TOKENS};
         if (far)
             for (size_t i = 0; i < TOKENS * s->d; i++) x[1][i] += 0.1f * (float)(i % 5);
-        CHECKF(rs_kernels_logits_compare(&st, (rs_network *const[]){n, n, n, n, n}, x, &e) == RS_OK, "%s", e.text);
+        CHECKF(rs_kernels_logits_compare(&st, (rs_network *const[]){n, n, n, n, n, NULL}, x, &e) == RS_OK, "%s", e.text);
         CHECKF(far ? r.unequal > 0 && r.failures > 0 && strncmp(r.first, "logits", 6) == 0 : r.failures == 0 && r.unequal == 0 && r.integer.kl == 0 && r.integer.top1 == 1 && r.nudged.kl > 0 && r.kl_bound == 4 * r.nudged.kl, "KL %g, %g, bound %g: %s", r.integer.kl, r.nudged.kl, r.kl_bound, r.first);
     }
     for (int j = 0; j < 5; j++) free(x[j]);

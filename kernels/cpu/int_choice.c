@@ -66,3 +66,8 @@ const char *rs_int_instruction(const rs_int_kernels *by)
 {
     return by->instruction;
 }
+
+const rs_memory *rs_int_memory(const rs_int_kernels *by)
+{
+    return by->memory;
+}

@@ -68,6 +68,8 @@ static bool measure(const rs_int_kernels *by, const rs_int_weights *w, unsigned 
     s->outputs = s->rows > STEP ? OUTPUTS_OF_PIECE : (RUN / rs_pieces_min(RUN, OUTPUTS * s->row)) * OUTPUTS; // few rows: pieces of as many bytes of weights
     s->pieces = s->strips * rs_pieces_count(w->n, s->outputs);
     *bytes += *bytes == 0;
+    if (by->product != NULL)
+        *bytes = 1;
     return true;
 }
 
@@ -279,6 +281,10 @@ static size_t run(const rs_int_kernels *by, size_t count, const rs_int_product *
     }
     if (p.count == 0)
         return 1;
+    if (by->product != NULL) {
+        by->product(products->w, a, sums, products->y, products->ldy, products->add);
+        return 1;
+    }
     if (by->tile == NULL) {
         rs_threads_for(products->w->n, plain_output, &p);
         return 1;

@@ -26,6 +26,10 @@ struct rs_int_kernels {
     void (*halves)(size_t n, const uint16_t *x, float *y); // f16 to f32
     // acc[m][4] += (float)(sums[m][4] - zero[m] of_codes[4]) scales[4].
     void (*scale)(size_t m, const int32_t *sums, const int32_t *zero, const int32_t *of_codes, const float *scales, float *acc);
+    // Of a device, where its arrays lie; it then computes a whole product by itself: sums, or where these are NULL y.
+    const struct rs_memory *memory;
+    void (*product)(const rs_int_weights *w, const rs_int_rows *a, int32_t *sums, float *y, size_t ldy, bool add);
+    void (*append)(const struct rs_kv_cache *c, bool values, size_t S, const float *x); // quantises and packs keys or values behind those of the cache; its count stays
 };
 
 size_t rs_int_quantise_plain(const rs_quantizer *q, size_t B, size_t n, const float *x, size_t ldx, uint8_t *codes, size_t ld, float *scale, int32_t *zero);

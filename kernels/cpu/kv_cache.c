@@ -32,6 +32,10 @@ static size_t append(rs_kv_cache *c, const rs_int_kernels *by, bool values, size
     int32_t *zero = (int32_t *)(void *)(scale + m);
     uint8_t *codes = (uint8_t *)(zero + m);
     size_t bad = 0;
+    if (by->append != NULL) {
+        by->append(c, values, S, x);
+        return 0;
+    }
     if (!rs_kv_half(c))
         bad = rs_int_quantise(by, &q, x, c->h / G, &(rs_int_rows){.bits = q.bits, .m = m, .k = c->h / G, .ld = c->h / G, .codes = codes, .scale = scale, .zero = zero});
     for (size_t s = 0; s < S; s++)

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// The operations of kernels.h and int_gemm.h on the device, for table.cu. Meaning and shapes: there; all arrays lie in the memory of the device.
+#ifndef RS_KERNELS_CUDA_OPS_H
+#define RS_KERNELS_CUDA_OPS_H
+
+extern "C" {
+#include "kernels/cpu/int_ops.h"
+#include "kernels/kv_cache.h"
+
+void rs_gemm_nt_cuda(size_t m, size_t n, size_t k, const float *x, size_t ldx, const float *w, size_t ldw, float beta, float *y, size_t ldy);
+void rs_gemm_nn_cuda(size_t m, size_t n, size_t k, const float *x, size_t ldx, const float *w, size_t ldw, float beta, float *y, size_t ldy);
+void rs_gemm_tn_cuda(size_t m, size_t n, size_t k, const float *x, size_t ldx, const float *w, size_t ldw, float beta, float *y, size_t ldy);
+void rs_rmsnorm_cuda(size_t B, size_t d, const float *x, const float *gamma, float eps, float *y);
+void rs_rope_cuda(size_t B, size_t heads, size_t h, float *x, size_t ld, const float *cos, const float *sin);
+void rs_lowrank_cuda(size_t S, size_t d, size_t r, float *x, const float *q, const float *m, float *work);
+void rs_silu_gate_cuda(size_t n, const float *gate, const float *up, float *y);
+void rs_hadamard_rows_cuda(const rs_hadamard *H, size_t B, float *x, size_t ld, bool transpose);
+size_t rs_fake_quant_cuda(const rs_quantizer *q, size_t B, size_t n, float *x, size_t ld);
+void rs_add_cuda(size_t n, const float *x, float *y);
+void rs_attention_cuda(size_t S, size_t n_q, size_t n_kv, size_t h, const float *q, const float *k, const float *v, float *out);
+void rs_attention_cached_cuda(const rs_kv_cache *c, size_t S, size_t n_q, const float *q, float *out);
+// Adds keys (or values) x [S, n_kv h] behind the tokens of a cache, which has room for them; its count stays.
+void rs_kv_append_cuda(const rs_kv_cache *c, bool values, size_t S, const float *x);
+
+size_t rs_int_quantise_cuda(const rs_quantizer *q, size_t B, size_t n, const float *x, size_t ldx, uint8_t *codes, size_t ld, float *scale, int32_t *zero);
+// One product, or (sums not NULL) its sums: by dot products of four codes, a warp for each output; by tensor cores, in tiles.
+void rs_int_product_dp4a(const rs_int_weights *w, const rs_int_rows *a, int32_t *sums, float *y, size_t ldy, bool add);
+void rs_int_product_mma(const rs_int_weights *w, const rs_int_rows *a, int32_t *sums, float *y, size_t ldy, bool add);
+}
+
+#endif

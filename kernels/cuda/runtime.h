@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// All that the CUDA back end asks of the CUDA runtime beside launching: the device, its memory, its order, its errors. runtime.cu does it; the tests have a twin that needs no device.
+#ifndef RS_KERNELS_CUDA_RUNTIME_H
+#define RS_KERNELS_CUDA_RUNTIME_H
+
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#include "kernels/memory.h"
+
+// Takes the device, once. NULL: it is there; otherwise why not, in one line.
+const char *rs_cuda_open(void);
+// Name, architecture, processors and clock in one line.
+const char *rs_cuda_device(void);
+extern const rs_memory rs_cuda_memory;
+// How many blocks to launch for so many pieces of work (at least 1): a kernel's blocks go over the pieces in strides.
+unsigned rs_cuda_blocks(size_t pieces);
+// A number in device memory that counts refused rows.
+unsigned long long *rs_cuda_refused(void);
+// Bytes of the process on the device under the key of two numbers, put there once; NULL where there is no memory.
+const void *rs_cuda_keep(size_t key, size_t other, const void *from, size_t bytes);
+// Notes whether the launch of that kernel failed.
+void rs_cuda_launched(const char *kernel);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

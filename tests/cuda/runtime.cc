@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+// The twin of kernels/cuda/runtime.cu: memory of the process as that of the device, filled with a pattern, each array with its own ends.
+#include "kernels/cuda/runtime.h"
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "tests/cuda/emulate.h"
+
+static size_t most_blocks, room = SIZE_MAX;
+static unsigned long long refused;
+static const char *failed;
+
+enum { KEPT = 16 };
+static struct {
+    size_t key, other;
+    void *p;
+} kept[KEPT];
+
+extern "C" void rs_trial_blocks(size_t most)
+{
+    most_blocks = most;
+}
+
+extern "C" void rs_trial_memory(size_t bytes)
+{
+    room = bytes;
+}
+
+extern "C" void *rs_trial_wide(size_t bytes)
+{
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return p != MAP_FAILED ? p : NULL;
+}
+
+extern "C" void rs_trial_wide_release(void *p, size_t bytes)
+{
+    munmap(p, bytes);
+}
+
+extern "C" const char *rs_cuda_open(void)
+{
+    return NULL;
+}
+
+extern "C" const char *rs_cuda_device(void)
+{
+    return "emulated by this processor";
+}
+
+static void *take(size_t bytes)
+{
+    if (bytes > room) return NULL;
+    void *p = malloc(bytes + (bytes == 0));
+    if (p != NULL) memset(p, 0xff, bytes);
+    return p;
+}
+
+static void put(void *to, const void *from, size_t bytes)
+{
+    memcpy(to, from, bytes);
+}
+
+static size_t settle(const char **fault)
+{
+    const size_t n = (size_t)refused;
+    *fault = failed;
+    failed = NULL;
+    refused = 0;
+    return n;
+}
+
+extern "C" const rs_memory rs_cuda_memory = {take, free, put, put, put, settle};
+
+extern "C" unsigned rs_cuda_blocks(size_t pieces)
+{
+    const size_t most = most_blocks != 0 ? most_blocks : 65536;
+    return (unsigned)(pieces == 0 ? 1 : pieces < most ? pieces : most);
+}
+
+extern "C" unsigned long long *rs_cuda_refused(void)
+{
+    return &refused;
+}
+
+static void drop(void)
+{
+    for (int i = 0; i < KEPT; i++) free(kept[i].p);
+}
+
+extern "C" const void *rs_cuda_keep(size_t key, size_t other, const void *from, size_t bytes)
+{
+    static int used;
+    for (int i = 0; i < used; i++)
+        if (kept[i].key == key && kept[i].other == other) return kept[i].p;
+    if (used == 0) atexit(drop);
+    if (used == KEPT) free(kept[--used].p);
+    void *p = take(bytes);
+    if (p == NULL) {
+        failed = "signs of a Hadamard matrix: out of memory";
+        return NULL;
+    }
+    memcpy(p, from, bytes);
+    kept[used].key = key;
+    kept[used].other = other;
+    kept[used++].p = p;
+    return p;
+}

@@ -1,0 +1,559 @@
+// SPDX-License-Identifier: Apache-2.0
+// The CUDA kernels on the device that they are linked with (`make check`: one that this processor emulates), against the plain C reference: integers and codes equal, floats equal or within
+// a bound; every order of threads, few and many blocks give the same bits; rows beyond 2^31 values; no memory; refused rows are counted.
+#include "kernels/cpu/int_ops.h"
+#include "kernels/kv_cache.h"
+#include "kernels/packed.h"
+#include "tests/check.h"
+#include "tests/cuda/emulate.h"
+#include "tests/uniform.h"
+
+static const rs_kernels *cuda;
+static const rs_memory *memory;
+
+static void *take(size_t n, size_t size)
+{
+    void *p = malloc(n * size + 1);
+    if (p == NULL)
+        exit(1);
+    return p;
+}
+
+static float *noise(size_t n)
+{
+    float *p = take(n, sizeof *p);
+    for (size_t i = 0; i < n; i++)
+        p[i] = uniform();
+    return p;
+}
+
+// On the device: room, a copy of what is here, and back (which releases it).
+static void *room(size_t bytes)
+{
+    void *p = memory->alloc(bytes);
+    if (p == NULL)
+        exit(1);
+    return p;
+}
+static void *up(const void *from, size_t bytes)
+{
+    void *p = room(bytes);
+    memory->put(p, from, bytes);
+    return p;
+}
+static void down(void *to, void *from, size_t bytes)
+{
+    memory->get(to, from, bytes);
+    memory->release(from);
+}
+
+// Nothing failed and `refused` rows were refused.
+static void settled(const char *label, size_t refused)
+{
+    const char *fault;
+    const size_t n = memory->settle(&fault);
+    CHECKF(fault == NULL, "%s: %s", label, fault);
+    CHECKF(n == refused, "%s: %zu rows refused, not %zu", label, n, refused);
+}
+
+// Calls test under every order of threads with as many blocks as there are pieces of work, and with few.
+typedef void each_fn(const char *label);
+static void each(const char *name, each_fn *test)
+{
+    static const struct {
+        int order;
+        size_t blocks;
+    } all[] = {{0, 0}, {1, 0}, {2, 3}};
+    for (size_t i = 0; i < (rs_trial_emulated() ? sizeof all / sizeof *all : 1); i++) {
+        char label[64];
+        snprintf(label, sizeof label, "%s, order %d, %s blocks", name, all[i].order, all[i].blocks == 0 ? "many" : "few");
+        rs_trial_order(all[i].order);
+        rs_trial_blocks(all[i].blocks);
+        seed = 1;
+        test(label);
+    }
+    rs_trial_order(0);
+    rs_trial_blocks(0);
+}
+
+// ---- rows
+
+// Largest |a - b| as a share of the largest |b|; a NaN is infinitely far.
+static double distance(size_t n, const float *a, const float *b)
+{
+    double far = 0, size = 0;
+    for (size_t i = 0; i < n; i++) {
+        far = isfinite(a[i]) ? fmax(far, fabs((double)a[i] - (double)b[i])) : (double)INFINITY;
+        size = fmax(size, fabs((double)b[i]));
+    }
+    return far == 0 ? 0 : far / size;
+}
+
+static void norms(const char *label)
+{
+    static const size_t shapes[][2] = {{1, 1}, {3, 7}, {5, 32}, {2, 257}, {7, 576}, {1, 40000}};
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
+        for (int scaled = 0; scaled < 2; scaled++) {
+            const size_t B = shapes[s][0], d = shapes[s][1], bytes = B * d * sizeof(float);
+            float *x = noise(B * d), *gamma = noise(d), *y = take(B * d, sizeof *y), *want = take(B * d, sizeof *want);
+            rs_kernels_reference()->rmsnorm(B, d, x, scaled ? gamma : NULL, 1e-5f, want);
+            float *dx = up(x, bytes), *dg = up(gamma, d * sizeof(float)), *dy = room(bytes);
+            cuda->rmsnorm(B, d, dx, scaled ? dg : NULL, 1e-5f, dy);
+            cuda->rmsnorm(B, d, dx, scaled ? dg : NULL, 1e-5f, dx);
+            down(y, dy, bytes);
+            down(x, dx, bytes);
+            memory->release(dg);
+            double worst = 0;
+            for (size_t i = 0; i < B * d; i++)
+                worst = worse(worst, want[i] == 0 ? fabs((double)y[i]) : fabs((double)y[i] / (double)want[i] - 1));
+            CHECKF(worst <= 2.5e-7, "%s: %zu x %zu is off by %g", label, B, d, worst);
+            CHECKF(memcmp(x, y, bytes) == 0, "%s: %zu x %zu in place differs", label, B, d);
+            settled(label, 0);
+            free(x), free(gamma), free(y), free(want);
+        }
+}
+
+static void ropes(const char *label)
+{
+    static const size_t shapes[][3] = {{1, 1, 2}, {3, 2, 6}, {9, 3, 64}, {10, 9, 80}, {2, 1, 20}};
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+        const size_t B = shapes[s][0], heads = shapes[s][1], h = shapes[s][2], ld = heads * h + 4, bytes = B * ld * sizeof(float), angles = B * h / 2 * sizeof(float);
+        float *x = noise(B * ld), *cos = noise(B * h / 2), *sin = noise(B * h / 2), *y = take(B * ld, sizeof *y);
+        float *dx = up(x, bytes), *dc = up(cos, angles), *ds = up(sin, angles);
+        cuda->rope(B, heads, h, dx, ld, dc, ds);
+        rs_kernels_reference()->rope(B, heads, h, x, ld, cos, sin);
+        down(y, dx, bytes);
+        memory->release(dc), memory->release(ds);
+        CHECKF(memcmp(x, y, bytes) == 0, "%s: %zu x %zu x %zu differs", label, B, heads, h);
+        settled(label, 0);
+        free(x), free(y), free(cos), free(sin);
+    }
+}
+
+static void silus(const char *label)
+{
+    enum { N = 20003, BYTES = N * sizeof(float) };
+    float *g = take(N, sizeof *g), *u = noise(N), *want = take(N, sizeof *want), *y = take(N, sizeof *y);
+    for (size_t i = 0; i < N; i++)
+        g[i] = -86 + (float)i * (180.0f / N);
+    const float edge[] = {0, -0.0f, 1000, -1000, INFINITY};
+    memcpy(g, edge, sizeof edge);
+    rs_kernels_reference()->silu_gate(N, g, u, want);
+    float *dg = up(g, BYTES), *du = up(u, BYTES), *dy = room(BYTES);
+    cuda->silu_gate(N, dg, du, dy);
+    cuda->silu_gate(N, dg, du, du); // y may be up
+    down(y, dy, BYTES);
+    double worst = 0;
+    for (size_t i = 0; i < N; i++)
+        if (fabsf(want[i]) > 1e-37f && isfinite(want[i]))
+            worst = worse(worst, fabs((double)y[i] / (double)want[i] - 1));
+    CHECKF(worst <= 6e-7, "%s: off by %g", label, worst);
+    CHECKF(y[0] == 0 && y[2] == want[2] && y[3] == 0 && y[4] == want[4], "%s: silu of 0, 1000, -1000, infinity: %g %g %g %g", label, (double)y[0], (double)y[2], (double)y[3], (double)y[4]);
+    down(g, du, BYTES);
+    CHECKF(memcmp(g, y, BYTES) == 0, "%s: in place differs", label);
+    float *da = up(u, BYTES), *db = up(y, BYTES);
+    cuda->add(N, da, db);
+    down(g, db, BYTES);
+    size_t wrong = 0;
+    for (size_t i = 0; i < N; i++) {
+        const float sum = y[i] + u[i];
+        wrong += memcmp(&g[i], &sum, sizeof sum) != 0;
+    }
+    CHECKF(wrong == 0, "%s: add has %zu wrong values", label, wrong);
+    memory->release(da), memory->release(dg);
+    settled(label, 0);
+    free(g), free(u), free(want), free(y);
+}
+
+static void changes(const char *label)
+{
+    static const size_t shapes[][3] = {{1, 1, 1}, {3, 20, 2}, {5, 576, 32}, {2, 300, 48}, {4, 64, 144}, {2, 70, 300}, {1, 2304, 16}, {2, 33, 255}, {2, 257, 256}};
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+        const size_t S = shapes[s][0], d = shapes[s][1], r = shapes[s][2], bytes = S * d * sizeof(float);
+        float *x = noise(S * d), *q = noise(d * r), *m = noise(r * r), *work = take(2 * S * r, sizeof *work), *y = take(S * d, sizeof *y);
+        for (size_t i = 0; i < d * r; i++)
+            q[i] /= sqrtf((float)d);
+        for (size_t i = 0; i < r * r; i++)
+            m[i] /= sqrtf((float)r);
+        float *dx = up(x, bytes), *dq = up(q, d * r * sizeof(float)), *dm = up(m, r * r * sizeof(float)), *dw = room(2 * S * r * sizeof(float));
+        cuda->lowrank(S, d, r, dx, dq, dm, dw);
+        rs_kernels_reference()->lowrank(S, d, r, x, q, m, work);
+        down(y, dx, bytes);
+        memory->release(dq), memory->release(dm), memory->release(dw);
+        const double far = distance(S * d, y, x);
+        CHECKF(far <= 4e-7, "%s: %zu x %zu, rank %zu: off by %g", label, S, d, r, far);
+        settled(label, 0);
+        free(x), free(q), free(m), free(work), free(y);
+    }
+}
+
+// Forms: powers of two; Paley bases; several blocks in a row; larger than a block of threads holds, with and without a base.
+static void hadamards(const char *label)
+{
+    static const size_t shapes[][2] = {{1, 1}, {3, 2}, {2, 64}, {3, 12}, {2, 80}, {5, 144}, {2, 576}, {1, 1536}, {2, 2304}, {1, 12288}, {2, 16384}, {1, 24576}, {1, 14336}, {3, 7}, {1, 13568}};
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
+        for (int transpose = 0; transpose < 2; transpose++) {
+            const size_t B = shapes[s][0], n = shapes[s][1], ld = n + 3, bytes = B * ld * sizeof(float);
+            rs_hadamard *H = rs_hadamard_new(n);
+            if (!CHECK(H != NULL))
+                continue;
+            float *x = noise(B * ld), *y = take(B * ld, sizeof *y), *dx = up(x, bytes);
+            cuda->hadamard(H, B, dx, ld, transpose != 0);
+            rs_kernels_reference()->hadamard(H, B, x, ld, transpose != 0);
+            down(y, dx, bytes);
+            CHECKF(memcmp(x, y, bytes) == 0, "%s: %zu x %zu (%zu of %zu x %zu)%s differs", label, B, n, n / H->block, H->k, H->pow2, transpose ? " transposed" : "");
+            settled(label, 0);
+            rs_hadamard_free(H);
+            free(x), free(y);
+        }
+}
+
+// ---- quantisers
+
+static rs_quantizer quantizer(int which, unsigned bits, size_t group)
+{
+    static const rs_range ranges[] = {RS_RANGE_ZERO, RS_RANGE_FREE, RS_RANGE_ZERO, RS_RANGE_HALF};
+    return (rs_quantizer){.bits = bits, .sym = which >= 2, .clip = which % 2 == 0 ? 1.0f : 0.9f, .group = group, .range = ranges[which]};
+}
+
+// Rows of several kinds: noise, only positive (a zero point far outside where the range is free), tiny, zeros of both signs, one that overflows, a NaN, an infinity.
+static float *kinds(size_t B, size_t n)
+{
+    float *x = noise(B * n);
+    for (size_t b = 0; b < B; b++)
+        for (size_t i = 0; i < n; i++) {
+            float *v = &x[b * n + i];
+            switch (b % 9) {
+            case 1: *v = 1000 + *v * 0.01f; break;
+            case 2: *v *= 1e-39f; break;
+            case 3: *v = i % 2 == 0 ? -0.0f : 0.0f; break;
+            case 4: *v *= i == n / 2 ? 1e30f : 1; break;
+            case 5: *v = i == 0 ? 3e38f : i == n - 1 ? -3e38f : *v; break;
+            case 6: *v = i == n - 1 ? NAN : *v; break;
+            case 7: *v = i == n / 3 ? -INFINITY : *v; break;
+            case 8: *v = rintf(*v * 8) * 0.5f; break; // ties
+            }
+        }
+    return x;
+}
+
+static void quantise(const char *label, rs_quantizer q, size_t B, size_t n)
+{
+    const size_t bytes = B * n * sizeof(float);
+    char what[128];
+    snprintf(what, sizeof what, "%s: %u bits, %s, clip %g, range %d, %zu x %zu, groups of %zu", label, q.bits, q.sym ? "symmetric" : "asymmetric", (double)q.clip, (int)q.range, B, n, q.group);
+    float *x = kinds(B, n), *fake = take(B * n, sizeof *fake), *y = take(B * n, sizeof *y), *dx = up(x, bytes);
+    memcpy(fake, x, bytes);
+    const size_t bad = rs_kernels_reference()->fake_quant(&q, B, n, fake, n);
+    if (q.group == 0) {
+        uint8_t *codes = take(2 * B * n, 1), *dc = room(B * n);
+        float *scale = take(2 * B, sizeof *scale), *ds = room(B * sizeof *scale);
+        int32_t *zero = take(2 * B, sizeof *zero), *dz = room(B * sizeof *zero);
+        const rs_int_rows want = {.bits = q.bits, .m = B, .k = n, .ld = n, .codes = codes, .scale = scale, .zero = zero}, got = {.bits = q.bits, .m = B, .k = n, .ld = n, .codes = dc, .scale = ds, .zero = dz};
+        const size_t refused = rs_int_quantise(rs_int_reference(), &q, x, n, &want);
+        (void)rs_int_quantise(rs_int_cuda_at(0), &q, dx, n, &got);
+        settled(what, refused);
+        down(codes + B * n, dc, B * n);
+        down(scale + B, ds, B * sizeof *scale);
+        down(zero + B, dz, B * sizeof *zero);
+        CHECKF(memcmp(codes, codes + B * n, B * n) == 0 && memcmp(scale, scale + B, B * sizeof *scale) == 0 && memcmp(zero, zero + B, B * sizeof *zero) == 0, "%s: codes differ", what);
+        free(codes), free(scale), free(zero);
+    }
+    (void)cuda->fake_quant(&q, B, n, dx, n);
+    settled(what, bad);
+    down(y, dx, bytes);
+    CHECKF(memcmp(y, fake, bytes) == 0, "%s: values differ", what);
+    free(x), free(fake), free(y);
+}
+
+static void quantisers(const char *label)
+{
+    for (int which = 0; which < 4; which++)
+        for (unsigned bits = 2; bits <= 8; bits += which == 0 ? 1 : 2) {
+            quantise(label, quantizer(which, bits, 0), 9, 33);
+            quantise(label, quantizer(which, bits, 0), 18, 1);
+            quantise(label, quantizer(which, bits, 0), 9, 1100);
+            quantise(label, quantizer(which, bits, 16), 9, 48);
+            quantise(label, quantizer(which, bits, 65), 9, 1105);
+        }
+}
+
+// ---- integer products
+
+static void product(const char *label, const rs_int_kernels *by, unsigned w_bits, unsigned a_bits, size_t m, size_t n, size_t k, size_t group, bool half)
+{
+    const size_t spans = group != 0 ? k / group : 1, span = k / spans, row = rs_packed_row_bytes((int)w_bits, k), ld = k + 1, ldy = n + 2, sums_bytes = m * spans * n * sizeof(int32_t), y_bytes = m * ldy * sizeof(float);
+    int8_t *c = take(n * k, 1);
+    uint8_t *packed = take(n * row, 1), *a = take(m * ld, 1);
+    float *scales = take(n * spans, sizeof *scales), *a_scale = take(m, sizeof *a_scale), *y = take(4 * m * ldy, sizeof *y);
+    uint16_t *scales_16 = take(n * spans, sizeof *scales_16);
+    int32_t *zero = take(m, sizeof *zero), *of_codes = take(n * spans, sizeof *of_codes), *sums = take(2 * m * spans * n, sizeof *sums);
+    const int most = (1 << (w_bits - 1)) - 1;
+    memset(of_codes, 0, n * spans * sizeof *of_codes);
+    for (size_t i = 0; i < n * k; i++) {
+        c[i] = (int8_t)(i / k == 1 ? -most - 1 : i / k == 2 ? most : (int)lrintf(uniform() * (float)most));
+        of_codes[i / k * spans + i % k / span] += c[i];
+    }
+    for (size_t o = 0; o < n; o++)
+        rs_packed_pack((int)w_bits, k, c + o * k, packed + o * row);
+    for (size_t i = 0; i < m * ld; i++)
+        a[i] = (uint8_t)(i / ld == 1 ? (1 << a_bits) - 1 : lrintf((uniform() + 1) * 0.5f * (float)((1 << a_bits) - 1)));
+    for (size_t i = 0; i < n * spans; i++)
+        scales[i] = 0.001f + fabsf(uniform());
+    rs_kernels_reference()->f32_to_f16(n * spans, scales, scales_16);
+    if (half) { // subnormal and large ones, too
+        scales_16[0] = 3;
+        scales_16[n * spans - 1] = 0x7bff;
+    }
+    for (size_t i = 0; i < m; i++) {
+        a_scale[i] = 0.01f + fabsf(uniform());
+        zero[i] = (int32_t)(i * 5 % (1u << a_bits));
+    }
+    for (size_t i = 0; i < 4 * m * ldy; i++)
+        y[i] = 0.5f;
+    const rs_int_weights w = {.bits = w_bits, .n = n, .k = k, .group = group, .codes = packed, .scales = half ? NULL : scales, .scales_16 = half ? scales_16 : NULL, .sums = of_codes};
+    const rs_int_rows rows = {.bits = a_bits, .m = m, .k = k, .ld = ld, .codes = a, .scale = a_scale, .zero = zero};
+    rs_int_weights dw = w;
+    rs_int_rows drows = rows;
+    dw.codes = up(packed, n * row);
+    dw.scales = half ? NULL : up(scales, n * spans * sizeof *scales);
+    dw.scales_16 = half ? up(scales_16, n * spans * sizeof *scales_16) : NULL;
+    dw.sums = up(of_codes, n * spans * sizeof *of_codes);
+    drows.codes = up(a, m * ld - 1); // the last row ends with its codes
+    drows.scale = up(a_scale, m * sizeof *a_scale);
+    drows.zero = up(zero, m * sizeof *zero);
+    int32_t *ds = room(sums_bytes);
+    float *dy = up(y, y_bytes), *dz = up(y, y_bytes);
+    void *work = take(rs_int_gemm_work(rs_int_reference(), &w, a_bits, m), 1);
+    CHECK(rs_int_gemm_work(by, &dw, a_bits, m) == 1);
+    rs_int_gemm_sums(rs_int_reference(), &w, &rows, sums, work);
+    rs_int_gemm(rs_int_reference(), 2, (const rs_int_product[]){{&w, y, ldy, false}, {&w, y + m * ldy, ldy, true}}, &rows, work);
+    rs_int_gemm_sums(by, &dw, &drows, ds, NULL);
+    rs_int_gemm(by, 2, (const rs_int_product[]){{&dw, dy, ldy, false}, {&dw, dz, ldy, true}}, &drows, NULL);
+    down(sums + m * spans * n, ds, sums_bytes);
+    down(y + 2 * m * ldy, dy, y_bytes);
+    down(y + 3 * m * ldy, dz, y_bytes);
+    char what[160];
+    snprintf(what, sizeof what, "%s: %s, W%uA%u, %zu x %zu x %zu, groups of %zu%s", label, rs_int_name(by), w_bits, a_bits, m, n, k, group, half ? ", f16 scales" : "");
+    CHECKF(memcmp(sums, sums + m * spans * n, sums_bytes) == 0, "%s: sums differ", what);
+    CHECKF(memcmp(y, y + 2 * m * ldy, 2 * y_bytes) == 0, "%s: results differ", what);
+    settled(what, 0);
+    void *const device[] = {(void *)(uintptr_t)dw.codes, (void *)(uintptr_t)dw.scales, (void *)(uintptr_t)dw.scales_16, (void *)(uintptr_t)dw.sums, drows.codes, drows.scale, drows.zero};
+    for (size_t i = 0; i < sizeof device / sizeof *device; i++)
+        memory->release(device[i]);
+    free(c), free(packed), free(a), free(scales), free(a_scale), free(y), free(scales_16), free(zero), free(of_codes), free(sums), free(work);
+}
+
+static void products(const char *label)
+{
+    static const size_t shapes[][3] = {{1, 1, 1}, {1, 5, 7}, {3, 65, 33}, {5, 17, 130}, {67, 9, 64}, {2, 70, 517}};
+    for (size_t v = 0; rs_int_cuda_at(v) != NULL; v++) {
+        const rs_int_kernels *by = rs_int_cuda_at(v);
+        for (unsigned w = 2; w <= 8; w++)
+            for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
+                product(label, by, w, w % 2 == 0 ? 8 : 4, shapes[s][0], shapes[s][1], shapes[s][2], 0, s % 2 == 1);
+        for (unsigned a = 2; a <= 8; a++)
+            product(label, by, 4, a, 2, 6, 96, 32, a % 2 == 0);
+        product(label, by, 3, 4, 3, 5, 55, 11, false); // spans that start within a byte
+        product(label, by, 8, 8, 66, 68, 140, 70, true);
+    }
+}
+
+// ---- dense products
+
+static void gemm(const char *label, int kind, size_t m, size_t n, size_t k, float beta)
+{
+    typedef void gemm_fn(size_t m, size_t n, size_t k, const float *x, size_t ldx, const float *w, size_t ldw, float beta, float *y, size_t ldy);
+    const rs_kernels *plain = rs_kernels_reference();
+    gemm_fn *const by[] = {cuda->gemm_nt, cuda->gemm_nn, cuda->gemm_tn}, *const reference[] = {plain->gemm_nt, plain->gemm_nn, plain->gemm_tn};
+    const size_t ldx = (kind == 2 ? m : k) + 3, ldw = (kind == 0 ? k : n) + 1, ldy = n + 2, x_size = (kind == 2 ? k : m) * ldx, w_size = (kind == 0 ? n : k) * ldw;
+    float *x = noise(x_size), *w = noise(w_size), *y = noise(m * ldy), *got = take(m * ldy, sizeof *got);
+    float *dx = up(x, (x_size - 3) * sizeof *x), *dw = up(w, (w_size - 1) * sizeof *w), *dy = up(y, m * ldy * sizeof *y); // no value behind the last row
+    by[kind](m, n, k, dx, ldx, dw, ldw, beta, dy, ldy);
+    reference[kind](m, n, k, x, ldx, w, ldw, beta, y, ldy);
+    down(got, dy, m * ldy * sizeof *got);
+    memory->release(dx), memory->release(dw);
+    double worst = 0;
+    for (size_t i = 0; i < m * ldy; i++)
+        worst = worse(worst, fabs((double)got[i] - (double)y[i]));
+    CHECKF(worst <= 1e-7 * (double)k, "%s: %s, %zu x %zu x %zu, beta %g is off by %g", label, kind == 0 ? "nt" : kind == 1 ? "nn" : "tn", m, n, k, (double)beta, worst);
+    settled(label, 0);
+    free(x), free(w), free(y), free(got);
+}
+
+static void gemms(const char *label)
+{
+    static const size_t shapes[][3] = {{1, 1, 1}, {3, 70, 17}, {65, 5, 33}, {64, 64, 16}, {130, 67, 40}, {1, 40, 300}};
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
+        for (int kind = 0; kind < 3; kind++)
+            gemm(label, kind, shapes[s][0], shapes[s][1], shapes[s][2], (float)(s % 2));
+}
+
+// ---- attention
+
+// The KV cache is filled in two steps; a vector is refused. What the reference packs is packed, and attention from it is near the reference's.
+static void cached(const char *label, rs_quantizer q, rs_range v_range, size_t n_q, size_t n_kv, size_t h, size_t S)
+{
+    const size_t n = S * n_kv * h, nq = S * n_q * h, half = S / 2;
+    rs_kv_cache c = {.q = q, .v_range = v_range, .n_kv = n_kv, .h = h, .capacity = S + 2}, there = c;
+    const size_t bytes = rs_kv_cache_bytes(&c);
+    float *k = noise(n), *v = noise(n), *x = noise(nq), *want = take(nq, sizeof *want), *got = take(nq, sizeof *got);
+    uint8_t *work = take(rs_kv_cache_work(&c, S) + 64, 1), *back = take(bytes, 1);
+    char what[160];
+    snprintf(what, sizeof what, "%s: cache of %u bits%s, ranges %d %d, groups of %zu, %zu/%zu heads of %zu, %zu tokens", label, q.bits, q.sym ? " symmetric" : "", (int)q.range, (int)v_range, q.group, n_q, n_kv, h, S);
+    v[n / 2] = q.bits < 16 ? INFINITY : 70000.0f;
+    c.memory = aligned_alloc(64, (bytes + 63) / 64 * 64);
+    if (c.memory == NULL)
+        exit(1);
+    memset(c.memory, 0xff, bytes);
+    size_t bad = rs_kv_cache_append(&c, rs_int_reference(), half, k, v, work);
+    bad += rs_kv_cache_append(&c, rs_int_reference(), S - half, k + half * n_kv * h, v + half * n_kv * h, work);
+    float *dk = up(k, n * sizeof *k), *dv = up(v, n * sizeof *v), *dx = up(x, nq * sizeof *x), *dy = room(nq * sizeof *x);
+    memset(back, 0xff, bytes);
+    there.memory = up(back, bytes);
+    CHECK(rs_kv_cache_append(&there, rs_int_cuda_at(0), half, dk, dv, NULL) == 0);
+    CHECK(rs_kv_cache_append(&there, rs_int_cuda_at(0), S - half, dk + half * n_kv * h, dv + half * n_kv * h, NULL) == 0 && there.count == S);
+    settled(what, bad);
+    memory->get(back, there.memory, bytes);
+    CHECKF(bad == (q.bits < 16) && memcmp(back, c.memory, bytes) == 0, "%s: other bytes", what);
+    if (q.bits < 16) {
+        rs_kernels_reference()->attention_cached(&c, S, n_q, x, want);
+        cuda->attention_cached(&there, S, n_q, dx, dy);
+        memory->get(got, dy, nq * sizeof *got);
+        CHECKF(distance(nq, got, want) <= 2e-6, "%s: attention is off by %g", what, distance(nq, got, want));
+        rs_kernels_reference()->attention_cached(&c, 1, n_q, x, want);
+        cuda->attention_cached(&there, 1, n_q, dx, dy);
+        memory->get(got, dy, n_q * h * sizeof *got);
+        CHECKF(distance(n_q * h, got, want) <= 2e-6, "%s: attention of one is off by %g", what, distance(n_q * h, got, want));
+    }
+    v[n / 2] = 0.5f;
+    memory->put(dv, v, n * sizeof *v);
+    rs_kernels_reference()->attention(S, n_q, n_kv, h, x, k, v, want);
+    cuda->attention(S, n_q, n_kv, h, dx, dk, dv, dy);
+    memory->get(got, dy, nq * sizeof *got);
+    CHECKF(distance(nq, got, want) <= 2e-6, "%s: attention of arrays is off by %g", what, distance(nq, got, want));
+    settled(what, 0);
+    memory->release(dk), memory->release(dv), memory->release(dx), memory->release(dy), memory->release(there.memory);
+    free(k), free(v), free(x), free(want), free(got), free(work), free(back), free(c.memory);
+}
+
+static void attentions(const char *label)
+{
+    for (unsigned bits = 2; bits <= 8; bits++)
+        cached(label, quantizer((int)bits % 4, bits, 0), RS_RANGE_ZERO, 4, 2, bits == 4 ? 64 : 20, 5);
+    cached(label, quantizer(0, 3, 4), RS_RANGE_FREE, 3, 1, 12, 3);
+    cached(label, quantizer(0, 16, 0), RS_RANGE_ZERO, 2, 1, 18, 4);
+    cached(label, quantizer(1, 4, 0), RS_RANGE_ZERO, 2, 2, 7, 70); // more than a strip
+}
+
+// A NaN in a key reaches its query and those after it.
+static void not_a_number(void)
+{
+    float k[12] = {1, 2, 3, 4, NAN, 6, 7, 8, 9, 10, 11, 12}, out[12], *dk = up(k, sizeof k), *dy = room(sizeof out);
+    cuda->attention(3, 1, 1, 4, dk, dk, dk, dy);
+    down(out, dy, sizeof out);
+    memory->release(dk);
+    CHECK(out[0] == 1 && out[3] == 4);
+    for (int i = 4; i < 12; i++)
+        CHECK(isnan(out[i]));
+    settled("a NaN", 0);
+}
+
+// ---- offsets beyond 2^31 values: two rows far apart in memory that is hardly touched
+
+static void far_apart(void)
+{
+    enum { N = 40 };
+    const size_t ld = ((size_t)1 << 31) + 8, bytes = (ld + N) * sizeof(float);
+    if (sizeof(void *) < 8) {
+        SKIP("addresses have 32 bits");
+        return;
+    }
+    float *x = noise(4 * N), *y = take(4 * N, sizeof *y), *wide = rs_trial_wide(bytes), cos[N], sin[N];
+    if (wide == NULL) {
+        SKIP("no room for 8 GiB of addresses");
+        free(x), free(y);
+        return;
+    }
+    const rs_quantizer q = quantizer(0, 4, 0);
+    rs_hadamard *H = rs_hadamard_new(N);
+    for (int i = 0; i < N; i++) {
+        cos[i] = 0.5f;
+        sin[i] = 0.25f;
+    }
+    float *dc = up(cos, sizeof cos), *ds = up(sin, sizeof sin);
+    memory->put(wide, x, N * sizeof *x);
+    memory->put(wide + ld, x + N, N * sizeof *x);
+    cuda->rope(2, 1, N, wide, ld, dc, ds);
+    cuda->hadamard(H, 2, wide, ld, false);
+    (void)cuda->fake_quant(&q, 2, N, wide, ld);
+    rs_kernels_reference()->rope(2, 1, N, x, N, cos, sin);
+    rs_kernels_reference()->hadamard(H, 2, x, N, false);
+    (void)!rs_kernels_reference()->fake_quant(&q, 2, N, x, N);
+    memory->get(y, wide, N * sizeof *y);
+    memory->get(y + N, wide + ld, N * sizeof *y);
+    CHECK(memcmp(x, y, 2 * N * sizeof *x) == 0);
+    settled("far apart", 0);
+    memory->release(dc), memory->release(ds);
+    rs_trial_wide_release(wide, bytes);
+    rs_hadamard_free(H);
+    free(x), free(y);
+}
+
+// ---- no memory
+
+static void nothing_left(void)
+{
+    if (!rs_trial_emulated())
+        return;
+    rs_trial_memory(0);
+    CHECK(memory->alloc(1) == NULL);
+    float one[52] = {1};
+    const char *fault;
+    rs_hadamard *H = rs_hadamard_new(52); // a base whose signs are not there yet
+    cuda->hadamard(H, 1, one, 52, false);
+    (void)memory->settle(&fault);
+    CHECK(fault != NULL && strstr(fault, "out of memory") != NULL);
+    (void)memory->settle(&fault);
+    CHECK(fault == NULL && one[0] == 1);
+    rs_trial_memory(SIZE_MAX);
+    cuda->hadamard(H, 1, one, 52, false);
+    settled("memory again", 0);
+    CHECK(one[0] == (float)H->scale);
+    rs_hadamard_free(H);
+}
+
+// --reason: why there is no device, or nothing; --device: which; --short: without what is large.
+int main(int argc, char **argv)
+{
+    const bool brief = argc > 1 && strcmp(argv[1], "--short") == 0;
+    cuda = rs_kernels_cuda();
+    if (argc > 1 && !brief) {
+        const char *text = strcmp(argv[1], "--device") == 0 ? rs_kernels_cuda_device() : rs_kernels_cuda_reason();
+        if (text != NULL && *text != 0)
+            puts(text);
+        return 0;
+    }
+    if (cuda == NULL) {
+        printf("SKIP every kernel: %s\n", rs_kernels_cuda_reason());
+        check_skipped++;
+        return check_report();
+    }
+    memory = cuda->memory;
+    CHECK(rs_int_memory(rs_int_cuda_at(0)) == memory && rs_int_memory(rs_int_reference()) == NULL && rs_kernels_reference()->memory == NULL && rs_int_cuda_at(2) == NULL);
+    CHECK(rs_kernels_cuda_device() != NULL);
+    each("rmsnorm", norms);
+    each("rope", ropes);
+    each("silu_gate and add", silus);
+    each("lowrank", changes);
+    each("hadamard", hadamards);
+    each("quantise", quantisers);
+    each("product", products);
+    each("gemm", gemms);
+    each("attention", attentions);
+    not_a_number();
+    if (!brief)
+        far_apart();
+    nothing_left();
+    return check_report();
+}

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+// What kernels/cuda/runtime.cu says of machines without a driver, with an old one, without a device, with one that is too old or that no kernel is for, without memory, and of a device that fails
+// in mid-run: one line each, and nothing is left behind.
+#include "kernels/cuda/runtime.h"
+
+#include <stdint.h>
+
+#include "tests/check.h"
+#include "tests/cuda/cudart/cudart.h"
+
+static const rs_machine good = {.driver = 13000, .runtime = 13000, .devices = 1, .major = 9, .minor = 0, .memory = 1 << 20};
+
+static void refused(rs_machine m, const char *want)
+{
+    rs_machine_be(&m);
+    const size_t before = rs_machine_arrays();
+    const char *why = rs_cuda_open();
+    CHECKF(why != NULL && strcmp(why, want) == 0, "expected: %s; said: %s", want, why != NULL ? why : "nothing");
+    CHECKF(rs_machine_arrays() == before, "%s: %zu arrays are left", want, rs_machine_arrays() - before);
+}
+
+static void reasons(void)
+{
+    rs_machine m = good;
+    m.driver = m.devices = 0;
+    m.count_error = 35;
+    refused(m, "no NVIDIA driver");
+    m = good, m.driver = 12040, m.count_error = 35;
+    refused(m, "the NVIDIA driver is for CUDA 12.4, the kernels need 13.0");
+    m = good, m.devices = 0, m.count_error = 100;
+    refused(m, "no device");
+    m = good, m.devices = 0;
+    refused(m, "no device");
+    m = good, m.count_error = 719;
+    refused(m, "no device: error 719");
+    m = good, m.major = 7;
+    refused(m, "architecture 7.0; the kernels need 7.5 or newer");
+    m = good, m.major = 12, m.launch = 209;
+    refused(m, "architecture 12.0; this build has no kernels for it");
+    m.launch = 222;
+    refused(m, "architecture 12.0; this build has no kernels for it");
+    m = good, m.memory = 0;
+    refused(m, "too little memory on the device: error 2");
+    m = good, m.launch = 719;
+    refused(m, "device 0: error 719");
+}
+
+static void failing(void)
+{
+    const rs_memory *c = &rs_cuda_memory;
+    const char *fault;
+    char in[8] = "1234567", out[8] = "", more[8] = "";
+    rs_machine m = good;
+    rs_machine_be(&good);
+    const size_t before = rs_machine_arrays();
+    if (!CHECK(rs_cuda_open() == NULL)) return;
+    CHECKF(strcmp(rs_cuda_device(), "Test Device, architecture 9.0, 7 processors, 1500 MHz, memory 2000 MHz, 1 of 2 MiB free, driver for CUDA 13.0") == 0, "%s", rs_cuda_device());
+    CHECK(c->alloc((size_t)2 << 20) == NULL && c->settle(&fault) == 0 && fault == NULL); // no memory is no fault
+    char *p = c->alloc(sizeof in), *q = c->alloc(sizeof in);
+    if (!CHECK(p != NULL && q != NULL)) return;
+    c->put(p, in, sizeof in);
+    c->move(q, p, sizeof in);
+    c->get(out, q, sizeof in);
+    CHECK(strcmp(in, out) == 0);
+    *rs_cuda_refused() += 3;
+    CHECK(c->settle(&fault) == 3 && fault == NULL && c->settle(&fault) == 0 && fault == NULL);
+    m.launch = 719; // a launch that fails is told once, by the name of its kernel
+    rs_machine_be(&m);
+    rs_cuda_launched("rs_k_one");
+    rs_cuda_launched("rs_k_two");
+    (void)c->settle(&fault);
+    CHECKF(fault != NULL && strcmp(fault, "rs_k_one: error 719") == 0, "%s", fault);
+    (void)c->settle(&fault);
+    CHECK(fault == NULL);
+    CHECK(rs_cuda_keep(4, 1, in, sizeof in) != NULL && rs_cuda_keep(4, 1, NULL, sizeof in) == rs_cuda_keep(4, 1, NULL, sizeof in));
+    for (size_t i = 0; i < 40; i++) // more than are kept
+        CHECK(rs_cuda_keep(100 + i, 1, in, sizeof in) != NULL);
+    CHECKF(rs_machine_arrays() - before == 1 + 2 + 16, "%zu arrays", rs_machine_arrays() - before);
+    m = good, m.lost = 700; // a device that is lost
+    rs_machine_be(&m);
+    c->get(more, q, sizeof in);
+    CHECK(memcmp(more, "\xff\xff\xff\xff\xff\xff\xff\xff", sizeof more) == 0); // nothing that could be taken for a result
+    CHECK(c->alloc(1) == NULL);
+    (void)c->settle(&fault);
+    CHECKF(fault != NULL && strcmp(fault, "copy from the device: error 700") == 0, "%s", fault);
+    (void)c->settle(&fault);
+    CHECK(fault != NULL); // it stays lost
+    c->release(p);
+    c->release(q);
+    CHECK(rs_machine_arrays() - before == 1 + 16);
+}
+
+static void blocks(void)
+{
+    CHECK(rs_cuda_blocks(0) == 1 && rs_cuda_blocks(5) == 5 && rs_cuda_blocks(SIZE_MAX) > 1000 && rs_cuda_blocks(SIZE_MAX) <= INT32_MAX);
+}
+
+int main(void)
+{
+    reasons();
+    failing();
+    blocks();
+    return check_report();
+}
