@@ -6,6 +6,7 @@ for source in "$T"/fuzz/fuzz_*.c; do
     name=$(basename "$source" .c)
     shopt -s nullglob
     files=("$T/fuzz/corpus/$name"/* "$T"/golden/import/*/*."${name#fuzz_}") # golden files of a foreign format count as its corpus
+    [ "$name" = fuzz_reader ] && files+=("$T"/golden/good/*.rsq "$T"/golden/bad/*.rsq)
     if [ ${#files[@]} -eq 0 ]; then
         echo "SKIP $name: no corpus"
         skipped=$((skipped + 1))
