@@ -23,7 +23,7 @@ run rs-verify $out/w4a4kv4.rsq
 run rs-verify $out/fused.rsq --against $out/model.rsq --text $text --tol 1e-4
 
 echo '--- learning: one rotation for all layers (SpinQuant), one for each place (ReSpinQuant), cut to junctions of rank 32 that change nothing'
-learn="--text samples/text/calib.txt --length 256 --steps 200 --lr 0.15 --a-bits 3 --kv-bits 3 --holdout 12 --eval-every 25"
+learn="--text samples/text/calib.txt --length 256 --steps 200 --lr 0.15 --a-bits 3 --kv-bits 3 --holdout 12 --eval-every 25 --patience 3"
 run "rs-learn $out/model.rsq $learn --mode global -o $out/global.rsq"
 run "rs-learn $out/model.rsq $learn -o $out/dense.rsq"
 run "rs-fuse -q -R $out/global.rsq $out/model.rsq -o $out/spin.rsq"
