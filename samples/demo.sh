@@ -12,7 +12,7 @@ run() { # prints a command as one would type it, then runs it
     printf '$ %s\n' "$*"
     eval "$*"
 }
-perplexity() { rs-eval -q --json --ctx 256 --text $text "$1" | sed -n 's/.*"perplexity": \([0-9.]*\).*/\1/p'; }
+perplexity() { rs-eval -q --json --ctx 256 --text $text "$@" | sed -n 's/.*"perplexity": \([0-9.]*\).*/\1/p'; }
 
 echo '--- one stage after the other, through pipes'
 run rs-import -q samples/model -o $out/model.rsq
@@ -36,18 +36,23 @@ run "$stat $out/model.rsq | rs-fuse -q -R $out/dense.rsq | rs-residual -q -R $ou
 run rs-top --batch --size 100x16 $out/look.rsq
 
 echo '--- what it is good for: perplexity on text that the model has not seen, weights by GPTQ'
+half="-j $((($(nproc) + 1) / 2))" # two at a time
+score() { # NAME MODEL OPTION...: packs the model and measures it
+    rs-pack -q $half --w-bits $w --a-bits $a --kv-bits $a "${@:3}" "$out/$2.rsq" -o "$out/packed.$1.rsq"
+    perplexity "$out/packed.$1.rsq" $half >"$out/$1.ppl"
+}
+gptq="--gptq --text samples/text/calib.txt --samples 64 --ctx 256"
 rows=()
 fp=$(perplexity $out/model.rsq)
 for bits in "4 4" "4 3" "3 3"; do # of weights, of the rest
     read -r w a <<<"$bits"
-    row=$(printf '%-10s %10.4f' "W${w}A${a}KV${a}" "$fp")
-    rs-pack -q --w-bits $w --a-bits $a --kv-bits $a $out/model.rsq -o $out/packed.rsq
-    row+=$(printf ' %10.4f' "$(perplexity $out/packed.rsq)")
-    for form in fused spin respin; do
-        rs-pack -q --gptq --text samples/text/calib.txt --samples 64 --ctx 256 --w-bits $w --a-bits $a --kv-bits $a $out/$form.rsq -o $out/packed.rsq
-        row+=$(printf ' %11.4f' "$(perplexity $out/packed.rsq)")
-    done
-    rows+=("$row")
+    score rtn model & one=$!
+    score quarot fused $gptq
+    wait $one
+    score spin spin $gptq & one=$!
+    score respin respin $gptq
+    wait $one
+    rows+=("$(printf '%-10s %10.4f %10.4f %11.4f %11.4f %11.4f' "W${w}A${a}KV${a}" "$fp" $(cat $out/{rtn,quarot,spin,respin}.ppl))")
 done
 printf '%-10s %10s %10s %11s %11s %11s\n' 'bits' 'full' 'RTN' 'QuaRot' 'SpinQuant' 'ReSpinQuant'
 printf '%s\n' "${rows[@]}"
