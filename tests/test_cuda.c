@@ -464,7 +464,7 @@ static void not_a_number(void)
 static void far_apart(void)
 {
     enum { N = 40 };
-    const size_t ld = ((size_t)1 << 31) + 8, bytes = (ld + N) * sizeof(float);
+    const size_t ld = ((size_t)1 << 31) + 8, bytes = (ld + 2 * N) * sizeof(float);
     if (sizeof(void *) < 8) {
         SKIP("addresses have 32 bits");
         return;
@@ -495,6 +495,26 @@ static void far_apart(void)
     CHECK(memcmp(x, y, 2 * N * sizeof *x) == 0);
     settled("far apart", 0);
     memory->release(dc), memory->release(ds);
+    // two rows of codes, and results behind them in the same memory
+    const size_t ldy = ld / 2;
+    uint8_t a[2][8] = {{1, 2, 3, 4, 5, 6, 7, 8}, {8, 7, 6, 5, 4, 3, 2, 1}}, c[8] = {1, 1, 1, 1, 255, 1, 1, 1}, *far = (uint8_t *)wide;
+    const float scale[2] = {1, 0.5f};
+    const int32_t none[2] = {0, 0};
+    rs_int_weights w = {.bits = 8, .n = 1, .k = 8, .codes = up(c, sizeof c), .scales = up(scale, sizeof *scale), .sums = up(none, sizeof *none)};
+    rs_int_rows rows = {.bits = 4, .m = 2, .k = 8, .ld = ld, .codes = far, .scale = up(scale, sizeof scale), .zero = up(none, sizeof none)};
+    for (size_t v = 0; rs_int_cuda_at(v) != NULL; v++) {
+        float results[2];
+        memory->put(far, a[0], 8);
+        memory->put(far + ld, a[1], 8);
+        rs_int_gemm(rs_int_cuda_at(v), 1, &(rs_int_product){.w = &w, .y = wide + ldy + 64, .ldy = ldy}, &rows, NULL);
+        memory->get(results, wide + ldy + 64, sizeof *results);
+        memory->get(results + 1, wide + 2 * ldy + 64, sizeof *results);
+        CHECKF(results[0] == 26 && results[1] == 14, "%s: %g, %g", rs_int_name(rs_int_cuda_at(v)), (double)results[0], (double)results[1]);
+    }
+    settled("far apart", 0);
+    void *const all[] = {(void *)(uintptr_t)w.codes, (void *)(uintptr_t)w.scales, (void *)(uintptr_t)w.sums, rows.scale, rows.zero};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        memory->release(all[i]);
     rs_trial_wide_release(wide, bytes);
     rs_hadamard_free(H);
     free(x), free(y);
