@@ -7,6 +7,14 @@ extern "C" {
 #include "kernels/cpu/int_ops.h"
 #include "kernels/kv_cache.h"
 
+void rs_convert_f16_to_f32_cuda(size_t n, const uint16_t *x, float *y);
+void rs_convert_bf16_to_f32_cuda(size_t n, const uint16_t *x, float *y);
+void rs_convert_f32_to_f16_cuda(size_t n, const float *x, uint16_t *y);
+void rs_convert_f32_to_bf16_cuda(size_t n, const float *x, uint16_t *y);
+void rs_gram_cuda(size_t n, size_t k, const float *x, size_t ldx, float beta, float *y, size_t ldy);
+void rs_gemv_half_cuda(bool bf16, size_t n, size_t k, const float *x, const uint16_t *w, size_t ldw, float *y);
+void rs_gemv_int8_cuda(size_t n, size_t k, const float *x, const int8_t *w, const float *scale, float *y);
+void rs_cross_entropy_cuda(size_t B, size_t V, const float *logits, size_t ld, const int32_t *target, double *nll, int32_t *top);
 void rs_gemm_nt_cuda(size_t m, size_t n, size_t k, const float *x, size_t ldx, const float *w, size_t ldw, float beta, float *y, size_t ldy);
 void rs_gemm_nn_cuda(size_t m, size_t n, size_t k, const float *x, size_t ldx, const float *w, size_t ldw, float beta, float *y, size_t ldy);
 void rs_gemm_tn_cuda(size_t m, size_t n, size_t k, const float *x, size_t ldx, const float *w, size_t ldw, float beta, float *y, size_t ldy);

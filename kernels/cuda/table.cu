@@ -18,6 +18,14 @@ static const char *reason(void)
     why = rs_cuda_open();
     table.name = "cuda";
     table.memory = &rs_cuda_memory;
+    table.f16_to_f32 = rs_convert_f16_to_f32_cuda;
+    table.bf16_to_f32 = rs_convert_bf16_to_f32_cuda;
+    table.f32_to_f16 = rs_convert_f32_to_f16_cuda;
+    table.f32_to_bf16 = rs_convert_f32_to_bf16_cuda;
+    table.gram = rs_gram_cuda;
+    table.gemv_half = rs_gemv_half_cuda;
+    table.gemv_int8 = rs_gemv_int8_cuda;
+    table.cross_entropy = rs_cross_entropy_cuda;
     table.gemm_nt = rs_gemm_nt_cuda;
     table.gemm_nn = rs_gemm_nn_cuda;
     table.gemm_tn = rs_gemm_tn_cuda;
