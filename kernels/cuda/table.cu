@@ -38,6 +38,11 @@ static const char *reason(void)
     table.hadamard = rs_hadamard_rows_cuda;
     table.fake_quant = rs_fake_quant_cuda;
     table.add = rs_add_cuda;
+    table.gptq_block = rs_gptq_block_cuda;
+    table.rmsnorm_grad = rs_rmsnorm_grad_cuda;
+    table.silu_gate_grad = rs_silu_gate_grad_cuda;
+    table.attention_grad = rs_attention_grad_cuda;
+    table.loss_grad = rs_loss_grad_cuda;
     by_dp4a.name = "cuda-dp4a";
     by_dp4a.instruction = "dp4a.u32.s32";
     by_dp4a.quantise = rs_int_quantise_cuda;
