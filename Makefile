@@ -140,8 +140,9 @@ $(B)/emulated/rs-verify: $(B)/inspect/rs-verify.o $(EMULATED) $(B)/librs.a
 	@$(if $(V),,echo '  LD   $@')
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDLIBS)
 
-# the test of the kernels on a real device
-$(B)/gpu/test_cuda: $(B)/tests/test_cuda.o $(B)/tests/cuda/device.o $(B)/librs.a
+# tests of the kernels on a real device
+GPU_TESTS = $(addprefix $(B)/gpu/,test_cuda test_cuda_grad test_cuda_decoder)
+$(GPU_TESTS): $(B)/gpu/%: $(B)/tests/%.o $(B)/tests/cuda/device.o $(B)/librs.a
 	@mkdir -p $(@D)
 	@$(if $(V),,echo '  LD   $@')
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDLIBS)
@@ -172,7 +173,7 @@ check: deps
 check-san:
 	@$(MAKE) SAN=1 check
 
-check-gpu: all $(if $(CUDA_SRC),$(B)/gpu/test_cuda $(B)/gpu/bench_cuda)
+check-gpu: all $(if $(CUDA_SRC),$(GPU_TESTS) $(B)/gpu/bench_cuda)
 	@B=$(abspath $(B)) MODEL='$(MODEL)' bash tests/gpu.sh
 
 ptxas-report: $(if $(CUDA_SRC),$(CUDA_SRC:%.cu=$(B)/%.cu.o) all)

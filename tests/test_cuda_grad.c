@@ -47,7 +47,7 @@ static double apart(float *there, const float *want, size_t n)
 static void settled(const char *label)
 {
     const char *fault = NULL;
-    CHECKF(cuda->memory->settle(&fault) == 0 && fault == NULL, "%s: %s", label, fault);
+    CHECKF(cuda->memory->settle(&fault) == 0 && fault == NULL, "%s: %s", label, fault != NULL ? fault : "rows refused");
 }
 
 static void norms(const char *label)

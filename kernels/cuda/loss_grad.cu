@@ -19,7 +19,7 @@ RS_DEVICE double log_total(size_t V, const float *x)
     return log(rs_block_sum(sum)) + (double)max;
 }
 
-RS_KERNEL(THREADS, 4) rs_k_loss_grad(size_t B, size_t V, float *logits, size_t ld, const int32_t *target, const float *ref, size_t ld_ref, double w_ce, double w_kl, double *nll, double *kl)
+RS_KERNEL(THREADS, 2) rs_k_loss_grad(size_t B, size_t V, float *logits, size_t ld, const int32_t *target, const float *ref, size_t ld_ref, double w_ce, double w_kl, double *nll, double *kl)
 {
     for (size_t b = blockIdx.x; b < B; b += gridDim.x) {
         float *x = logits + b * ld;
