@@ -141,8 +141,9 @@ $(B)/emulated/rs-verify: $(B)/inspect/rs-verify.o $(EMULATED) $(B)/librs.a
 	@$(if $(V),,echo '  LD   $@')
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDLIBS)
 
-# the test of the kernels on a real device
-$(B)/gpu/test_cuda: $(B)/tests/test_cuda.o $(B)/tests/cuda/device.o $(B)/librs.a
+# tests of the kernels on a real device
+GPU_TESTS = $(addprefix $(B)/gpu/,test_cuda test_cuda_grad test_cuda_decoder)
+$(GPU_TESTS): $(B)/gpu/%: $(B)/tests/%.o $(B)/tests/cuda/device.o $(B)/librs.a
 	@mkdir -p $(@D)
 	@$(if $(V),,echo '  LD   $@')
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDLIBS)
@@ -178,7 +179,7 @@ update-golden: tests
 	@UPDATE_GOLDEN=1 T=tests $(B)/tests/test_screen_golden
 	@git --no-pager diff --stat -- tests/screen
 
-check-gpu: all $(if $(CUDA_SRC),$(B)/gpu/test_cuda $(B)/gpu/bench_cuda)
+check-gpu: all $(if $(CUDA_SRC),$(GPU_TESTS) $(B)/gpu/bench_cuda)
 	@B=$(abspath $(B)) MODEL='$(MODEL)' bash tests/gpu.sh
 
 ptxas-report: $(if $(CUDA_SRC),$(CUDA_SRC:%.cu=$(B)/%.cu.o) all)
@@ -213,7 +214,7 @@ clean:
 	rm -rf build
 
 help:
-	@sed -n '2,12s/^# //p' Makefile
+	@sed -n '2,13s/^# //p' Makefile
 
 FORCE:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

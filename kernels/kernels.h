@@ -90,8 +90,7 @@ typedef struct rs_kernels {
 // The plain C table (always there), and the fastest for this processor. Never NULL.
 const rs_kernels *rs_kernels_reference(void);
 const rs_kernels *rs_kernels_cpu(void);
-// The CUDA table, or NULL where there is none; and why, in one line (never NULL): built without nvcc, no driver, no device, an architecture without kernels. It has the gemms, rmsnorm, rope,
-// attention, attention_cached, lowrank, silu_gate, hadamard, fake_quant and add; its other operations are NULL. One thread at a time may use it.
+// The CUDA table, or NULL where there is none; and why, in one line (never NULL): built without nvcc, no driver, no device, an architecture without kernels. One thread at a time may use it.
 const rs_kernels *rs_kernels_cuda(void);
 const char *rs_kernels_cuda_reason(void);
 // The device in one line, or NULL.

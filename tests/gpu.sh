@@ -32,12 +32,15 @@ tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 rs-import "$T/golden/tiny/hf" -o "$tmp/model.rsq" && rs-fuse --seed 1 "$tmp/model.rsq" | rs-pack --a-bits 4 --kv-bits 4 -o "$tmp/w4.rsq" && rs-fuse --seed 1 "$tmp/model.rsq" | rs-pack --w-bits 3 --a-bits 8 --group 8 --scale f16 -o "$tmp/w3.rsq" || exit 1
 run "kernels against the reference" "$B/gpu/test_cuda"
+run "kernels of learning and of GPTQ" "$B/gpu/test_cuda_grad"
+run "a layer on arrays of the device" "$B/gpu/test_cuda_decoder"
 for f in "$tmp/w4.rsq" "$tmp/w3.rsq" ${MODEL:-}; do
     run "rs-verify --kernels, $(basename "$f"), 5 times" rs-verify --kernels --device cuda --repeat 5 "$f"
 done
 if command -v compute-sanitizer >/dev/null; then
     for tool in memcheck racecheck initcheck synccheck; do
         run "compute-sanitizer $tool" compute-sanitizer --tool $tool --error-exitcode 9 "$B/gpu/test_cuda" --short
+        run "compute-sanitizer $tool, learning" compute-sanitizer --tool $tool --error-exitcode 9 "$B/gpu/test_cuda_grad"
     done
 else
     row "compute-sanitizer" "SKIP: not installed"

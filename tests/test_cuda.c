@@ -381,12 +381,142 @@ static void gemm(const char *label, int kind, size_t m, size_t n, size_t k, floa
     free(x), free(w), free(y), free(got);
 }
 
+// Upper triangle; what lies below is not touched.
+static void gram(const char *label, size_t n, size_t k, float beta)
+{
+    const size_t ldx = n + 2, ldy = n + 1, bytes = n * ldy * sizeof(float);
+    float *x = noise(k * ldx), *y = noise(n * ldy), *got = take(n * ldy, sizeof *got), *dx = up(x, k * ldx * sizeof *x), *dy = up(y, bytes);
+    cuda->gram(n, k, dx, ldx, beta, dy, ldy);
+    rs_kernels_reference()->gram(n, k, x, ldx, beta, y, ldy);
+    down(got, dy, bytes);
+    memory->release(dx);
+    double worst = 0; // as a share of 1 and the sum of magnitudes
+    for (size_t i = 0; i < n * ldy; i++) {
+        double size = 1;
+        for (size_t l = 0; i % ldy < n && l < k; l++)
+            size += fabs((double)x[l * ldx + i / ldy] * (double)x[l * ldx + i % ldy]);
+        worst = worse(worst, i % ldy < i / ldy || i % ldy == n ? (memcmp(&got[i], &y[i], sizeof *y) != 0 ? (double)INFINITY : 0) : fabs((double)got[i] - (double)y[i]) / size);
+    }
+    CHECKF(worst <= 1e-6, "%s: gram of %zu x %zu is off by %g", label, k, n, worst);
+    free(x), free(y), free(got);
+}
+
 static void gemms(const char *label)
 {
+    gram(label, 5, 20, 0);
+    gram(label, 70, 33, 1);
     static const size_t shapes[][3] = {{1, 1, 1}, {3, 70, 17}, {65, 5, 33}, {64, 64, 16}, {130, 67, 40}, {1, 40, 300}};
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
         for (int kind = 0; kind < 3; kind++)
             gemm(label, kind, shapes[s][0], shapes[s][1], shapes[s][2], (float)(s % 2));
+}
+
+// ---- 16-bit floats, one row times a matrix
+
+static void conversions(const char *label)
+{
+    enum { N = 1 << 16 };
+    const rs_kernels *plain = rs_kernels_reference();
+    uint16_t *half = take(N, sizeof *half), *got = take(N, sizeof *got), *want = take(N, sizeof *want);
+    float *x = take(N, sizeof *x), *y = take(N, sizeof *y);
+    for (size_t i = 0; i < N; i++)
+        half[i] = (uint16_t)i;
+    for (int bf16 = 0; bf16 < 2; bf16++) {
+        void *dh = up(half, N * sizeof *half), *dx = room(N * sizeof *x);
+        (bf16 ? cuda->bf16_to_f32 : cuda->f16_to_f32)(N, dh, dx);
+        (bf16 ? plain->bf16_to_f32 : plain->f16_to_f32)(N, half, x);
+        down(y, dx, N * sizeof *y);
+        CHECKF(memcmp(x, y, N * sizeof *x) == 0, "%s: %s to f32 differs", label, bf16 ? "bf16" : "f16");
+        for (size_t i = 0; i < N; i++) { // on, below and above the middle of two halves, of every exponent
+            const uint32_t u = (uint32_t)i << 16 | (uint32_t)(i * 2654435761u >> 16 & 0x7000) | (i % 3 == 0 ? 0x1000u : i % 3 == 1 ? 0xfffu : 0x8000u);
+            memcpy(&x[i], &u, sizeof u);
+        }
+        dx = up(x, N * sizeof *x);
+        (bf16 ? cuda->f32_to_bf16 : cuda->f32_to_f16)(N, dx, dh);
+        (bf16 ? plain->f32_to_bf16 : plain->f32_to_f16)(N, x, want);
+        down(got, dh, N * sizeof *got);
+        memory->release(dx);
+        CHECKF(memcmp(got, want, N * sizeof *got) == 0, "%s: f32 to %s differs", label, bf16 ? "bf16" : "f16");
+    }
+    settled(label, 0);
+    free(half), free(got), free(want), free(x), free(y);
+}
+
+static void one_row(const char *label, size_t n, size_t k)
+{
+    const size_t ldw = k + 1;
+    float *x = noise(k), *w = noise(n * ldw), *scale = noise(n), *y = take(n, sizeof *y), *want = take(n, sizeof *want);
+    uint16_t *half = take(n * ldw, sizeof *half);
+    int8_t *codes = take(n * k, 1);
+    for (size_t i = 0; i < n * k; i++)
+        codes[i] = (int8_t)(i * 37 % 256 - 128);
+    float *dx = up(x, k * sizeof *x), *ds = up(scale, n * sizeof *scale), *dy = room(n * sizeof *y);
+    void *dc = up(codes, n * k);
+    for (int kind = 0; kind < 3; kind++) { // f16, bf16, codes
+        const rs_kernels *plain = rs_kernels_reference();
+        if (kind < 2) {
+            (kind == 1 ? plain->f32_to_bf16 : plain->f32_to_f16)(n * ldw, w, half);
+            void *dh = up(half, (n * ldw - 1) * sizeof *half);
+            cuda->gemv_half(kind == 1, n, k, dx, dh, ldw, dy);
+            plain->gemv_half(kind == 1, n, k, x, half, ldw, want);
+            memory->release(dh);
+        } else {
+            cuda->gemv_int8(n, k, dx, dc, ds, dy);
+            plain->gemv_int8(n, k, x, codes, scale, want);
+        }
+        memory->get(y, dy, n * sizeof *y);
+        for (size_t o = 0; o < n; o++) {
+            double size = 0;
+            for (size_t j = 0; j < k; j++)
+                size += fabs((double)x[j] * (kind < 2 ? (double)w[o * ldw + j] : (double)codes[o * k + j] * (double)scale[o]));
+            CHECKF(fabs((double)y[o] - (double)want[o]) <= 4e-7 * size, "%s: row times matrix %d, %zu x %zu, output %zu: %g, not %g", label, kind, n, k, o, (double)y[o], (double)want[o]);
+        }
+    }
+    memory->release(dx), memory->release(ds), memory->release(dy), memory->release(dc);
+    settled(label, 0);
+    free(x), free(w), free(scale), free(y), free(want), free(half), free(codes);
+}
+
+static void rows(const char *label)
+{
+    one_row(label, 1, 1);
+    one_row(label, 19, 70);
+    one_row(label, 8, 321);
+}
+
+static void entropies(const char *label)
+{
+    static const size_t sizes[] = {1, 2, 31, 300, 5000};
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        enum { B = 5 };
+        const size_t V = sizes[s], ld = V + 3;
+        float *x = noise(B * ld);
+        int32_t target[B], top[B], want_top[B];
+        double nll[B], want[B];
+        for (size_t i = 0; i < B * ld; i++)
+            x[i] *= 12;
+        for (size_t b = 0; b < B; b++) {
+            target[b] = (int32_t)(b * 7919 % V);
+            x[b * ld + V / 2] = x[b * ld + V - 1] = 12.5f; // a tie for the first place
+            x[b * ld + V] = 99;                            // beyond the row
+        }
+        if (V > 2)
+            x[3 * ld + V / 3] = NAN;
+        rs_kernels_reference()->cross_entropy(B, V, x, ld, target, want, want_top);
+        float *dx = up(x, B * ld * sizeof *x);
+        int32_t *dt = up(target, sizeof target), *di = room(sizeof top);
+        double *dn = room(sizeof nll);
+        cuda->cross_entropy(B, V, dx, ld, dt, dn, NULL);
+        cuda->cross_entropy(B, V, dx, ld, dt, dn, di);
+        down(nll, dn, sizeof nll);
+        down(top, di, sizeof top);
+        memory->release(dx), memory->release(dt);
+        for (size_t b = 0; b < B; b++)
+            CHECKF(V > 2 && b == 3 ? nll[b] != nll[b] : fabs(nll[b] - want[b]) <= 1e-6 && top[b] == want_top[b] && top[b] == (int32_t)(V / 2), "%s: cross entropy over %zu, row %zu: %g, not %g; top %d", label, V, b,
+                   nll[b], want[b], (int)top[b]);
+        settled(label, 0);
+        free(x);
+    }
 }
 
 // ---- attention
@@ -464,7 +594,7 @@ static void not_a_number(void)
 static void far_apart(void)
 {
     enum { N = 40 };
-    const size_t ld = ((size_t)1 << 31) + 8, bytes = (ld + N) * sizeof(float);
+    const size_t ld = ((size_t)1 << 31) + 8, bytes = (ld + 2 * N) * sizeof(float);
     if (sizeof(void *) < 8) {
         SKIP("addresses have 32 bits");
         return;
@@ -495,6 +625,26 @@ static void far_apart(void)
     CHECK(memcmp(x, y, 2 * N * sizeof *x) == 0);
     settled("far apart", 0);
     memory->release(dc), memory->release(ds);
+    // two rows of codes, and results behind them in the same memory
+    const size_t ldy = ld / 2;
+    uint8_t a[2][8] = {{1, 2, 3, 4, 5, 6, 7, 8}, {8, 7, 6, 5, 4, 3, 2, 1}}, c[8] = {1, 1, 1, 1, 255, 1, 1, 1}, *far = (uint8_t *)wide;
+    const float scale[2] = {1, 0.5f};
+    const int32_t none[2] = {0, 0};
+    rs_int_weights w = {.bits = 8, .n = 1, .k = 8, .codes = up(c, sizeof c), .scales = up(scale, sizeof *scale), .sums = up(none, sizeof *none)};
+    rs_int_rows rows = {.bits = 4, .m = 2, .k = 8, .ld = ld, .codes = far, .scale = up(scale, sizeof scale), .zero = up(none, sizeof none)};
+    for (size_t v = 0; rs_int_cuda_at(v) != NULL; v++) {
+        float results[2];
+        memory->put(far, a[0], 8);
+        memory->put(far + ld, a[1], 8);
+        rs_int_gemm(rs_int_cuda_at(v), 1, &(rs_int_product){.w = &w, .y = wide + ldy + 64, .ldy = ldy}, &rows, NULL);
+        memory->get(results, wide + ldy + 64, sizeof *results);
+        memory->get(results + 1, wide + 2 * ldy + 64, sizeof *results);
+        CHECKF(results[0] == 26 && results[1] == 14, "%s: %g, %g", rs_int_name(rs_int_cuda_at(v)), (double)results[0], (double)results[1]);
+    }
+    settled("far apart", 0);
+    void *const all[] = {(void *)(uintptr_t)w.codes, (void *)(uintptr_t)w.scales, (void *)(uintptr_t)w.sums, rows.scale, rows.zero};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        memory->release(all[i]);
     rs_trial_wide_release(wide, bytes);
     rs_hadamard_free(H);
     free(x), free(y);
@@ -550,6 +700,9 @@ int main(int argc, char **argv)
     each("quantise", quantisers);
     each("product", products);
     each("gemm", gemms);
+    each("conversion", conversions);
+    each("row times matrix", rows);
+    each("cross entropy", entropies);
     each("attention", attentions);
     not_a_number();
     if (!brief)

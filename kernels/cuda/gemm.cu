@@ -13,7 +13,7 @@ struct product {
     size_t sx, tx, sw, tw;
     float *y;
     size_t ldy;
-    bool add;
+    bool add, upper; // upper: only results with i <= j
 };
 
 // A tile of x (or w) from line `first` and term `term` on, terms outermost; what lies outside is 0. Neighbouring threads read what is nearer in memory.
@@ -50,7 +50,7 @@ RS_KERNEL(THREADS, 3) rs_k_gemm(struct product p)
         for (unsigned i = 0; i < EACH; i++)
 #pragma unroll
             for (unsigned j = 0; j < EACH; j++)
-                if (first_i + row + i < p.m && first_j + column + j < p.n) {
+                if (first_i + row + i < p.m && first_j + column + j < p.n && !(p.upper && first_i + row + i > first_j + column + j)) {
                     float *y = p.y + (first_i + row + i) * p.ldy + first_j + column + j;
                     *y = p.add ? *y + sum[i][j] : sum[i][j];
                 }
@@ -64,18 +64,24 @@ static void multiply(struct product p)
 
 void rs_gemm_nt_cuda(size_t m, size_t n, size_t k, const float *x, size_t ldx, const float *w, size_t ldw, float beta, float *y, size_t ldy)
 {
-    const struct product p = {m, n, k, x, w, ldx, 1, ldw, 1, y, ldy, beta != 0};
+    const struct product p = {m, n, k, x, w, ldx, 1, ldw, 1, y, ldy, beta != 0, false};
     multiply(p);
 }
 
 void rs_gemm_nn_cuda(size_t m, size_t n, size_t k, const float *x, size_t ldx, const float *w, size_t ldw, float beta, float *y, size_t ldy)
 {
-    const struct product p = {m, n, k, x, w, ldx, 1, 1, ldw, y, ldy, beta != 0};
+    const struct product p = {m, n, k, x, w, ldx, 1, 1, ldw, y, ldy, beta != 0, false};
     multiply(p);
 }
 
 void rs_gemm_tn_cuda(size_t m, size_t n, size_t k, const float *x, size_t ldx, const float *w, size_t ldw, float beta, float *y, size_t ldy)
 {
-    const struct product p = {m, n, k, x, w, 1, ldx, 1, ldw, y, ldy, beta != 0};
+    const struct product p = {m, n, k, x, w, 1, ldx, 1, ldw, y, ldy, beta != 0, false};
+    multiply(p);
+}
+
+void rs_gram_cuda(size_t n, size_t k, const float *x, size_t ldx, float beta, float *y, size_t ldy)
+{
+    const struct product p = {n, n, k, x, x, 1, ldx, 1, ldx, y, ldy, beta != 0, true};
     multiply(p);
 }

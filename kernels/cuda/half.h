@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Conversions between f32 and f16 (kernels/cpu/convert.c): round to nearest even, NaN stays NaN, overflow becomes infinity.
+// Conversions between f32 and the 16-bit types (kernels/cpu/convert.c): round to nearest even, NaN stays NaN, overflow becomes infinity.
 #ifndef RS_KERNELS_CUDA_HALF_H
 #define RS_KERNELS_CUDA_HALF_H
 
@@ -26,6 +26,14 @@ RS_DEVICE uint16_t rs_half_of(float x)
     if (size < 0x38800000)
         return (uint16_t)(sign | (__float_as_uint(__uint_as_float(size) + 0.5f) - __float_as_uint(0.5f)));
     return (uint16_t)(sign | (size - 0x38000000 + 0xfff + (size >> 13 & 1)) >> 13);
+}
+
+RS_DEVICE uint16_t rs_bf16_of(float x)
+{
+    const unsigned u = __float_as_uint(x);
+    if ((u & 0x7fffffff) > 0x7f800000)
+        return (uint16_t)(u >> 16 | 0x40);
+    return (uint16_t)((u + 0x7fff + (u >> 16 & 1)) >> 16);
 }
 
 #endif

@@ -10,6 +10,10 @@ enum { THREADS = 128, ROWS = 4 }; // ROWS: of activations that a warp multiplies
 // n <= 4 bytes from p on, the rest 0.
 RS_DEVICE unsigned bytes_of(const uint8_t *p, unsigned n)
 {
+    if (n == 4 && (uintptr_t)p % 4 == 0)
+        return *(const uint32_t *)p;
+    if (n == 2 && (uintptr_t)p % 2 == 0)
+        return *(const uint16_t *)p;
     unsigned v = 0;
     for (unsigned i = 0; i < n; i++)
         v |= (unsigned)p[i] << 8 * i;
@@ -21,10 +25,15 @@ RS_DEVICE unsigned codes_of(unsigned bits, const uint8_t *row, size_t j, unsigne
 {
     const size_t bit = j * bits;
     const unsigned shift = (unsigned)(bit % 8), have = (shift + n * bits + 7) / 8, half = 1u << (bits - 1);
-    uint64_t word = bytes_of(row + bit / 8, have < 4 ? have : 4);
-    if (have > 4)
-        word |= (uint64_t)row[bit / 8 + 4] << 32;
-    word >>= shift;
+    const unsigned first = bytes_of(row + bit / 8, have < 4 ? have : 4);
+    if (bits == 8)
+        return first;
+    if (bits == 4 && shift == 0 && n == 4) { // four nibbles to the low halves of bytes, their signs to the high ones
+        unsigned x = (first | first << 8) & 0x00ff00ff;
+        x = (x | x << 4) & 0x0f0f0f0f;
+        return x | (x >> 3 & 0x01010101) * 0xf0u;
+    }
+    const uint64_t word = (first | (uint64_t)(have > 4 ? row[bit / 8 + 4] : 0) << 32) >> shift;
     unsigned v = 0;
     for (unsigned i = 0; i < n; i++)
         v |= (((((unsigned)(word >> i * bits) & (2 * half - 1)) ^ half) - half) & 255) << 8 * i;

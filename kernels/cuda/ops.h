@@ -7,6 +7,14 @@ extern "C" {
 #include "kernels/cpu/int_ops.h"
 #include "kernels/kv_cache.h"
 
+void rs_convert_f16_to_f32_cuda(size_t n, const uint16_t *x, float *y);
+void rs_convert_bf16_to_f32_cuda(size_t n, const uint16_t *x, float *y);
+void rs_convert_f32_to_f16_cuda(size_t n, const float *x, uint16_t *y);
+void rs_convert_f32_to_bf16_cuda(size_t n, const float *x, uint16_t *y);
+void rs_gram_cuda(size_t n, size_t k, const float *x, size_t ldx, float beta, float *y, size_t ldy);
+void rs_gemv_half_cuda(bool bf16, size_t n, size_t k, const float *x, const uint16_t *w, size_t ldw, float *y);
+void rs_gemv_int8_cuda(size_t n, size_t k, const float *x, const int8_t *w, const float *scale, float *y);
+void rs_cross_entropy_cuda(size_t B, size_t V, const float *logits, size_t ld, const int32_t *target, double *nll, int32_t *top);
 void rs_gemm_nt_cuda(size_t m, size_t n, size_t k, const float *x, size_t ldx, const float *w, size_t ldw, float beta, float *y, size_t ldy);
 void rs_gemm_nn_cuda(size_t m, size_t n, size_t k, const float *x, size_t ldx, const float *w, size_t ldw, float beta, float *y, size_t ldy);
 void rs_gemm_tn_cuda(size_t m, size_t n, size_t k, const float *x, size_t ldx, const float *w, size_t ldw, float beta, float *y, size_t ldy);
@@ -19,6 +27,11 @@ size_t rs_fake_quant_cuda(const rs_quantizer *q, size_t B, size_t n, float *x, s
 void rs_add_cuda(size_t n, const float *x, float *y);
 void rs_attention_cuda(size_t S, size_t n_q, size_t n_kv, size_t h, const float *q, const float *k, const float *v, float *out);
 void rs_attention_cached_cuda(const rs_kv_cache *c, size_t S, size_t n_q, const float *q, float *out);
+void rs_gptq_block_cuda(size_t n, const float *U, size_t ldu, const float *s, float top, float *w, float *e);
+void rs_rmsnorm_grad_cuda(size_t B, size_t d, const float *x, const float *gamma, float eps, const float *dy, float *dx);
+void rs_silu_gate_grad_cuda(size_t n, const float *gate, const float *up, const float *dy, float *dgate, float *dup);
+void rs_attention_grad_cuda(size_t S, size_t n_q, size_t n_kv, size_t h, const float *q, const float *k, const float *v, const float *out, const float *dout, float *dq, float *dk, float *dv, float *work);
+void rs_loss_grad_cuda(size_t B, size_t V, float *logits, size_t ld, const int32_t *target, const float *ref, size_t ld_ref, double w_ce, double w_kl, double *nll, double *kl);
 // Adds keys (or values) x [S, n_kv h] behind the tokens of a cache, which has room for them; its count stays.
 void rs_kv_append_cuda(const rs_kv_cache *c, bool values, size_t S, const float *x);
 

@@ -18,6 +18,14 @@ static const char *reason(void)
     why = rs_cuda_open();
     table.name = "cuda";
     table.memory = &rs_cuda_memory;
+    table.f16_to_f32 = rs_convert_f16_to_f32_cuda;
+    table.bf16_to_f32 = rs_convert_bf16_to_f32_cuda;
+    table.f32_to_f16 = rs_convert_f32_to_f16_cuda;
+    table.f32_to_bf16 = rs_convert_f32_to_bf16_cuda;
+    table.gram = rs_gram_cuda;
+    table.gemv_half = rs_gemv_half_cuda;
+    table.gemv_int8 = rs_gemv_int8_cuda;
+    table.cross_entropy = rs_cross_entropy_cuda;
     table.gemm_nt = rs_gemm_nt_cuda;
     table.gemm_nn = rs_gemm_nn_cuda;
     table.gemm_tn = rs_gemm_tn_cuda;
@@ -30,6 +38,11 @@ static const char *reason(void)
     table.hadamard = rs_hadamard_rows_cuda;
     table.fake_quant = rs_fake_quant_cuda;
     table.add = rs_add_cuda;
+    table.gptq_block = rs_gptq_block_cuda;
+    table.rmsnorm_grad = rs_rmsnorm_grad_cuda;
+    table.silu_gate_grad = rs_silu_gate_grad_cuda;
+    table.attention_grad = rs_attention_grad_cuda;
+    table.loss_grad = rs_loss_grad_cuda;
     by_dp4a.name = "cuda-dp4a";
     by_dp4a.instruction = "dp4a.u32.s32";
     by_dp4a.quantise = rs_int_quantise_cuda;
