@@ -126,28 +126,36 @@ static double *temporary(size_t n)
 // x [rows, in] w^T, w [out, in]
 static double *linear(size_t rows, size_t in, size_t out, const double *x, const double *w, const float *bias)
 {
-    double *y = temporary(rows * out);
-    for (size_t s = 0; s < rows; s++)
-        for (size_t o = 0; o < out; o++) {
-            double sum = bias != NULL ? (double)bias[o] : 0;
-            for (size_t i = 0; i < in; i++)
-                sum += x[s * in + i] * w[o * in + i];
-            y[s * out + o] = sum;
-        }
+    double *y = temporary(rows * out), *t = temporary(in * out);
+    for (size_t o = 0; o < out; o++)
+        for (size_t i = 0; i < in; i++)
+            t[i * out + o] = w[o * in + i];
+    for (size_t s = 0; s < rows; s++) {
+        double *restrict to = y + s * out;
+        for (size_t o = 0; o < out; o++)
+            to[o] = bias != NULL ? (double)bias[o] : 0;
+        for (size_t i = 0; i < in; i++)
+            for (size_t o = 0; o < out; o++)
+                to[o] += x[s * in + i] * t[i * out + o];
+    }
     return y;
 }
 
 // x r, or x r^T
 static double *turned(size_t rows, size_t n, const double *x, const double *r, bool back)
 {
-    double *y = temporary(rows * n);
-    for (size_t s = 0; s < rows; s++)
-        for (size_t o = 0; o < n; o++) {
-            double sum = 0;
-            for (size_t i = 0; i < n; i++)
-                sum += x[s * n + i] * (back ? r[o * n + i] : r[i * n + o]);
-            y[s * n + o] = sum;
-        }
+    double *y = temporary(rows * n), *t = temporary(n * n);
+    for (size_t i = 0; i < n; i++)
+        for (size_t o = 0; o < n; o++)
+            t[i * n + o] = back ? r[o * n + i] : r[i * n + o];
+    for (size_t s = 0; s < rows; s++) {
+        double *restrict to = y + s * n;
+        for (size_t o = 0; o < n; o++)
+            to[o] = 0;
+        for (size_t i = 0; i < n; i++)
+            for (size_t o = 0; o < n; o++)
+                to[o] += x[s * n + i] * t[i * n + o];
+    }
     return y;
 }
 
@@ -240,13 +248,17 @@ static double *weight(struct layer *a, int i, size_t out, size_t in, const float
         w = hadamard(out, r4, w, false);
     for (int back = 0; back < 2; back++) {
         double *y = temporary(out * in);
-        for (size_t o = 0; o < out; o++)
-            for (size_t j = 0; j < in; j++) {
-                const size_t from = B != NULL ? o / out_n * out_n : o, n = B != NULL ? out_n : 1;
-                y[o * in + j] = 0;
-                for (size_t p = 0; p < n; p++)
-                    y[o * in + j] += (B == NULL ? 1 : back ? B[o % out_n * out_n + p] : B[p * out_n + o % out_n]) * w[(from + p) * in + j];
+        for (size_t o = 0; o < out; o++) {
+            const size_t from = B != NULL ? o / out_n * out_n : o, n = B != NULL ? out_n : 1;
+            double *restrict to = y + o * in;
+            for (size_t j = 0; j < in; j++)
+                to[j] = 0;
+            for (size_t p = 0; p < n; p++) {
+                const double by = B == NULL ? 1 : back ? B[o % out_n * out_n + p] : B[p * out_n + o % out_n];
+                for (size_t j = 0; j < in; j++)
+                    to[j] += by * w[(from + p) * in + j];
             }
+        }
         w = y;
         if (!back)
             quantise(&a->w, out, in, w, a->t.weight[i], frozen);

@@ -242,23 +242,27 @@ static double attend(const void *context)
 {
     const struct heads *a = context;
     const size_t h = a->h, ldq = a->n_q * h, ldk = a->n_kv * h;
+    const double root = sqrt((double)h);
     double sum = 0;
     for (size_t head = a->from; head < a->to; head++)
         for (size_t s = a->first; s < a->last; s++) {
             const size_t at = s * ldq + head * h, shared = head / (a->n_q / a->n_kv) * h;
             double max = -HUGE_VAL, total = 0;
             for (size_t t = 0; t <= s; t++) {
-                a->p[t] = 0;
+                double dot = 0;
                 for (size_t i = 0; i < h; i++)
-                    a->p[t] += a->q[at + i] * a->k[t * ldk + shared + i] / sqrt((double)h);
-                max = fmax(max, a->p[t]);
+                    dot += a->q[at + i] * a->k[t * ldk + shared + i];
+                a->p[t] = dot / root;
+                max = a->p[t] > max ? a->p[t] : max;
             }
             for (size_t t = 0; t <= s; t++)
                 total += a->p[t] = exp(a->p[t] - max);
+            for (size_t t = 0; t <= s; t++)
+                a->p[t] /= total;
             for (size_t i = 0; i < h; i++) {
                 double x = 0;
                 for (size_t t = 0; t <= s; t++)
-                    x += a->p[t] / total * a->v[t * ldk + shared + i];
+                    x += a->p[t] * a->v[t * ldk + shared + i];
                 sum += (double)a->dout[at + i] * x;
                 if (a->out != NULL)
                     a->out[at + i] = x;

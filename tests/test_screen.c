@@ -24,16 +24,22 @@ static bool render_guarded(const rs_view *v, int cols, int rows, bool ascii)
     const size_t n = (size_t)cols * (size_t)rows;
     rs_cell *room = malloc((n + 2 * GUARD) * sizeof *room);
     rs_cells c = {.cols = cols, .rows = rows, .ascii = ascii, .cell = room + GUARD};
-    bool good = room != NULL;
-    for (size_t i = 0; good && i < n + 2 * GUARD; i++) room[i] = (rs_cell){.ch = 0xfeedu, .ink = 77, .attr = 99};
-    if (good) rs_screen_render(v, &c);
-    for (size_t i = 0; good && i < n + 2 * GUARD; i++) {
-        const rs_cell *p = &room[i];
-        if (i < GUARD || i >= n + GUARD) good = p->ch == 0xfeedu && p->ink == 77 && p->attr == 99;
-        else good = p->ch >= 32 && p->ch != 127 && (p->ch < 0x80 || (!ascii && p->ch >= 0xa1)) && p->ink < RS_INK_COUNT && p->ch != 0xfeedu;
+    const uint32_t highest = ascii ? 0x7e : 0x10ffff;
+    unsigned wrong = 0;
+    if (room == NULL) return false;
+    for (size_t i = 0; i < n + 2 * GUARD; i++) room[i] = (rs_cell){.ch = 0xfeedu, .ink = 77, .attr = 99};
+    rs_screen_render(v, &c);
+    for (size_t i = 0; i < GUARD; i++)
+        for (int behind = 0; behind < 2; behind++) {
+            const rs_cell *p = &room[behind ? n + GUARD + i : i];
+            wrong |= (unsigned)(p->ch != 0xfeedu) | (unsigned)(p->ink != 77) | (unsigned)(p->attr != 99);
+        }
+    for (size_t i = 0; i < n; i++) {
+        const rs_cell *p = &room[GUARD + i];
+        wrong |= (unsigned)(p->ch < 32) | (unsigned)(p->ch - 0x7f < 0xa1 - 0x7f) | (unsigned)(p->ch > highest) | (unsigned)(p->ink >= RS_INK_COUNT) | (unsigned)(p->ch == 0xfeedu);
     }
     free(room);
-    return good;
+    return wrong == 0;
 }
 
 static void test_sizes(const char *path, int step)
