@@ -74,7 +74,7 @@ BENCHES := $(BENCH_SRC:tests/%.c=$(B)/tests/%)
 LIB_OBJ := $(LIB_SRC:%.c=$(B)/%.o) $(CUDA_SRC:%.cu=$(B)/%.cu.o)
 COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 
-.PHONY: all oracle-venv deps demo check check-san check-gpu check-long ptxas-report bench paper outliers study install clean help tests update-golden FORCE
+.PHONY: all oracle-venv deps demo run-demo check check-san check-gpu check-long ptxas-report bench paper outliers study install clean help tests update-golden FORCE
 .SECONDARY:
 all: $(TOOLS) $(if $(PLAIN),build/bin)
 
@@ -198,8 +198,11 @@ outliers: all
 study: all
 	@B=$(abspath $(B)) MODEL='$(MODEL)' CALIB='$(CALIB)' TEXT='$(TEXT)' bash tests/study.sh
 
+# without CUDA, which it has no use for, and without the time that nvcc takes
 demo: deps
-	@$(MAKE) $(JOBS) all
+	@$(MAKE) $(JOBS) CUDA=0 run-demo
+
+run-demo: all
 	@B=$(abspath $(B)) bash samples/demo.sh
 
 oracle-venv:
