@@ -6,26 +6,10 @@
 #include "kernels/packed.h"
 #include "tests/check.h"
 #include "tests/cuda/emulate.h"
-#include "tests/uniform.h"
+#include "tests/noise.h"
 
 static const rs_kernels *cuda;
 static const rs_memory *memory;
-
-static void *take(size_t n, size_t size)
-{
-    void *p = malloc(n * size + 1);
-    if (p == NULL)
-        exit(1);
-    return p;
-}
-
-static float *noise(size_t n)
-{
-    float *p = take(n, sizeof *p);
-    for (size_t i = 0; i < n; i++)
-        p[i] = uniform();
-    return p;
-}
 
 // On the device: room, a copy of what is here, and back (which releases it).
 static void *room(size_t bytes)

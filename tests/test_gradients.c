@@ -5,7 +5,7 @@
 #include "kernels/cpu/ops.h"
 #include "kernels/threads.h"
 #include "tests/check.h"
-#include "tests/uniform.h"
+#include "tests/noise.h"
 
 // Largest error of derivatives against central differences, and against the reference: over the largest derivative for rmsnorm and attention, over the size of the terms of each value for the others.
 // silu_gate: at large gates 1 - s has few bits left. loss: logits and their log-sum of up to 20 are subtracted in fp32.
@@ -22,22 +22,6 @@ static const struct bound *bound(const char *operation)
         if (strcmp(bounds[i].operation, operation) == 0)
             return &bounds[i];
     return NULL;
-}
-
-static void *take(size_t n, size_t size)
-{
-    void *p = malloc(n * size + 1);
-    if (p == NULL)
-        exit(1);
-    return p;
-}
-
-static float *noise(size_t n)
-{
-    float *p = take(n, sizeof *p);
-    for (size_t i = 0; i < n; i++)
-        p[i] = uniform();
-    return p;
 }
 
 static float *copy(size_t n, const float *x)

@@ -11,7 +11,7 @@
 #include "kernels/cpu/ops.h"
 #include "kernels/threads.h"
 #include "tests/check.h"
-#include "tests/uniform.h"
+#include "tests/noise.h"
 
 // Largest difference from the reference: absolute for gemm (per k, inputs within +-1), relative to 1 and the sum of magnitudes for gram, absolute for attention (values within +-1) and cross_entropy, relative for rmsnorm, silu_gate; 0: the same bits.
 static const struct {
@@ -27,22 +27,6 @@ static double allowed(const char *operation)
         if (strcmp(tolerance[i].operation, operation) == 0)
             return tolerance[i].most;
     return -1;
-}
-
-static void *take(size_t n, size_t size)
-{
-    void *p = malloc(n * size + 1);
-    if (p == NULL)
-        exit(1);
-    return p;
-}
-
-static float *noise(size_t n)
-{
-    float *p = take(n, sizeof *p);
-    for (size_t i = 0; i < n; i++)
-        p[i] = uniform();
-    return p;
 }
 
 static float as_float(uint32_t u)
