@@ -149,7 +149,7 @@ $(GPU_TESTS): $(B)/gpu/%: $(B)/tests/%.o $(B)/tests/cuda/device.o $(B)/librs.a
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDLIBS)
 
 # the runtime's side of the kernels on machines that a test describes
-$(B)/tests/test_device: $(B)/tests/test_device.o $(B)/emulated/kernels/cuda/runtime.o $(B)/emulated/tests/cuda/cudart/cudart.o $(B)/emulated/tests/cuda/emulate.o
+$(B)/tests/test_device: $(B)/tests/test_device.o $(B)/emulated/kernels/cuda/runtime.o $(B)/emulated/tests/cuda/cudart/cudart.o $(B)/emulated/tests/cuda/emulate.o $(B)/librs.a
 	@$(if $(V),,echo '  LD   $(notdir $@)')
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDLIBS)
 

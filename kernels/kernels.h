@@ -87,6 +87,12 @@ typedef struct rs_kernels {
     void (*loss_grad)(size_t B, size_t V, float *logits, size_t ld, const int32_t *target, const float *ref, size_t ld_ref, double w_ce, double w_kl, double *nll, double *kl);
 } rs_kernels;
 
+// Where the arrays of a table lie. Never NULL.
+static inline const rs_memory *rs_memory_of(const rs_kernels *k)
+{
+    return k->memory != NULL ? k->memory : &rs_memory_process;
+}
+
 // The plain C table (always there), and the fastest for this processor. Never NULL.
 const rs_kernels *rs_kernels_reference(void);
 const rs_kernels *rs_kernels_cpu(void);

@@ -4,6 +4,9 @@
 #include "kernels/cuda/runtime.h"
 
 #include <stdint.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "tests/check.h"
 #include "tests/cuda/cudart/cudart.h"
@@ -90,6 +93,43 @@ static void failing(void)
     CHECK(rs_machine_arrays() - before == 1 + 16);
 }
 
+// Copies beside the work: more than the page-locked buffers hold, in the order they were sent, and none before it is waited for; without such buffers the same bytes.
+static void sending(bool pinned)
+{
+    enum { BYTES = 150 << 20 };
+    const rs_memory *c = &rs_cuda_memory;
+    const char *fault;
+    rs_machine m = good;
+    m.memory = (size_t)BYTES;
+    m.pinned = pinned;
+    rs_machine_be(&m);
+    unsigned char *from = malloc(BYTES), *to = c->alloc(BYTES);
+    if (!CHECK(from != NULL && to != NULL)) return;
+    for (size_t i = 0; i < BYTES; i++) from[i] = (unsigned char)(i * 7 ^ i >> 13 ^ i >> 24);
+    (void)c->settle(&fault); // what went before
+    c->zero(to, BYTES);
+    c->send(to, from, 1000);
+    CHECK(pinned == (to[5] == 0 && to[5] != from[5]));
+    c->meet();
+    CHECK(memcmp(to, from, 1000) == 0 && to[1000] == 0);
+    c->send(to, from, BYTES);
+    CHECK(pinned == (to[BYTES - 1] == 0));
+    c->meet();
+    CHECK(memcmp(to, from, BYTES) == 0);
+    c->send(to, from + 1, 3);
+    CHECK(c->settle(&fault) == 0 && fault == NULL && memcmp(to, from + 1, 3) == 0);
+    c->send(to, from, 0);
+    m.lost = 700;
+    rs_machine_be(&m);
+    c->send(to, from, 10);
+    c->meet();
+    (void)c->settle(&fault);
+    CHECKF(fault != NULL && strcmp(fault, "copy to the device: error 700") == 0, "%s", fault);
+    free(from);
+    rs_machine_be(&good);
+    c->release(to);
+}
+
 static void blocks(void)
 {
     CHECK(rs_cuda_blocks(0) == 1 && rs_cuda_blocks(5) == 5 && rs_cuda_blocks(SIZE_MAX) > 1000 && rs_cuda_blocks(SIZE_MAX) <= INT32_MAX);
@@ -100,5 +140,15 @@ int main(void)
     reasons();
     failing();
     blocks();
+    fflush(stdout);
+    const pid_t child = fork(); // what there is of page-locked memory is asked once
+    if (child == 0) {
+        sending(false);
+        fflush(stdout);
+        _exit(check_failed != 0);
+    }
+    int status = -1;
+    CHECK(waitpid(child, &status, 0) == child && status == 0);
+    sending(true);
     return check_report();
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The CUDA runtime, behind runtime.h: the first device it names, its default stream, one thread at a time.
+// The CUDA runtime, behind runtime.h: the first device it names, its default stream and one for copies beside it, one thread at a time.
 #include "kernels/cuda/runtime.h"
 
 #include <cuda_runtime.h>
@@ -8,7 +8,11 @@
 
 #include "kernels/cuda/gpu.h"
 
-enum { KEPT = 16, LEAST = 75 }; // LEAST: architecture 7.5
+extern "C" {
+#include "kernels/threads.h"
+}
+
+enum { KEPT = 16, LEAST = 75, STAGES = 4, STAGE = 16 << 20, SLICE = 512 << 10 }; // LEAST: architecture 7.5; bytes of a page-locked buffer, and of it that one thread fills at a time
 
 static char why_not[160], device_line[384], fault_line[256], told[256];
 static unsigned long long *refused;
@@ -17,6 +21,13 @@ static struct {
     void *p;
 } kept[KEPT];
 static int n_kept;
+static cudaStream_t copies;
+static cudaEvent_t sent;
+static struct {
+    char *bytes; // page-locked
+    cudaEvent_t free;
+} stage[STAGES];
+static int stages = -1, next_stage; // -1: not asked for yet; 0: there are none
 
 // The first thing that failed is kept until settle tells it.
 static void note(const char *what, cudaError_t error)
@@ -134,7 +145,66 @@ static void get(void *to, const void *from, size_t bytes)
 
 static void move(void *to, const void *from, size_t bytes)
 {
-    note("copy on the device", cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice));
+    note("copy on the device", cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, 0));
+}
+
+static void zero(void *to, size_t bytes)
+{
+    note("zeros on the device", cudaMemsetAsync(to, 0, bytes, 0));
+}
+
+// The second stream and its buffers. What cannot be had is done without.
+static int open_stages(void)
+{
+    if (cudaStreamCreateWithFlags(&copies, cudaStreamNonBlocking) != cudaSuccess || cudaEventCreateWithFlags(&sent, cudaEventDisableTiming) != cudaSuccess) {
+        (void)cudaGetLastError();
+        return 0;
+    }
+    int n = 0;
+    while (n < STAGES && cudaHostAlloc((void **)&stage[n].bytes, STAGE, cudaHostAllocDefault) == cudaSuccess && cudaEventCreateWithFlags(&stage[n].free, cudaEventDisableTiming) == cudaSuccess)
+        n++;
+    (void)cudaGetLastError();
+    return n;
+}
+
+struct filling {
+    char *to;
+    const char *from;
+    size_t bytes;
+};
+
+static void fill_slice(void *context, size_t i)
+{
+    const struct filling *f = (const struct filling *)context;
+    const size_t at = i * SLICE, left = f->bytes - at;
+    memcpy(f->to + at, f->from + at, left < SLICE ? left : (size_t)SLICE);
+}
+
+static void send(void *to, const void *from, size_t bytes)
+{
+    if (stages < 0)
+        stages = open_stages();
+    if (stages == 0) {
+        put(to, from, bytes);
+        return;
+    }
+    for (size_t at = 0; at < bytes; at += STAGE) {
+        const int i = next_stage;
+        struct filling f = {stage[i].bytes, (const char *)from + at, bytes - at < STAGE ? bytes - at : (size_t)STAGE};
+        note("copy to the device", cudaEventSynchronize(stage[i].free)); // of what the buffer held before
+        rs_threads_for((f.bytes + SLICE - 1) / SLICE, fill_slice, &f);
+        note("copy to the device", cudaMemcpyAsync((char *)to + at, f.to, f.bytes, cudaMemcpyHostToDevice, copies));
+        note("copy to the device", cudaEventRecord(stage[i].free, copies));
+        next_stage = (i + 1) % stages;
+    }
+}
+
+static void meet(void)
+{
+    if (stages <= 0)
+        return;
+    note("copy to the device", cudaEventRecord(sent, copies));
+    note("copy to the device", cudaStreamWaitEvent(0, sent, 0));
 }
 
 static size_t settle(const char **fault)
@@ -150,7 +220,7 @@ static size_t settle(const char **fault)
     return (size_t)n;
 }
 
-const rs_memory rs_cuda_memory = {take, release, put, get, move, settle};
+const rs_memory rs_cuda_memory = {take, release, put, get, move, zero, send, meet, settle};
 
 unsigned rs_cuda_blocks(size_t pieces)
 {

@@ -63,8 +63,46 @@ static void put(void *to, const void *from, size_t bytes)
     memcpy(to, from, bytes);
 }
 
+static void zero(void *to, size_t bytes)
+{
+    memset(to, 0, bytes);
+}
+
+// What was sent is there when it is waited for, and not before.
+enum { SENT = 256 };
+static struct {
+    void *to, *bytes;
+    size_t n;
+} sent[SENT];
+static int n_sent;
+
+static void meet(void)
+{
+    for (int i = 0; i < n_sent; i++) {
+        memcpy(sent[i].to, sent[i].bytes, sent[i].n);
+        free(sent[i].bytes);
+    }
+    n_sent = 0;
+}
+
+static void send(void *to, const void *from, size_t bytes)
+{
+    void *own = n_sent < SENT ? malloc(bytes + (bytes == 0)) : NULL;
+    if (own == NULL) { // the earlier ones are there early, as they may be
+        meet();
+        memcpy(to, from, bytes);
+        return;
+    }
+    memcpy(own, from, bytes);
+    memset(to, 0xff, bytes);
+    sent[n_sent].to = to;
+    sent[n_sent].bytes = own;
+    sent[n_sent++].n = bytes;
+}
+
 static size_t settle(const char **fault)
 {
+    meet();
     const size_t n = (size_t)refused;
     *fault = failed;
     failed = NULL;
@@ -72,7 +110,7 @@ static size_t settle(const char **fault)
     return n;
 }
 
-extern "C" const rs_memory rs_cuda_memory = {take, free, put, put, put, settle};
+extern "C" const rs_memory rs_cuda_memory = {take, free, put, put, put, zero, send, meet, settle};
 
 extern "C" unsigned rs_cuda_blocks(size_t pieces)
 {

@@ -11,6 +11,28 @@ static rs_machine now;
 static size_t arrays;
 static bool told;
 
+// What was queued in the one stream beside the default one, which is done at once: copies wait here until somebody waits for them.
+enum { MOST = 64 };
+static struct {
+    void *to;
+    const void *from;
+    size_t bytes;
+} queue[MOST];
+static size_t queued, done; // since the start; the queue is a ring
+
+struct rs_machine_stream {
+    int unused;
+};
+struct rs_machine_event {
+    size_t behind; // so many copies
+};
+
+static void wait_for(size_t copies)
+{
+    for (; done < copies && done < queued; done++)
+        if (now.lost == 0) memcpy(queue[done % MOST].to, queue[done % MOST].from, queue[done % MOST].bytes);
+}
+
 extern "C" void rs_machine_be(const rs_machine *m)
 {
     now = *m;
@@ -93,9 +115,56 @@ cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, cudaMemcpyKind)
     return state();
 }
 
-cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind)
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream)
 {
-    return cudaMemcpy(to, from, bytes, kind);
+    if (stream == NULL) return cudaMemcpy(to, from, bytes, kind);
+    wait_for(queued >= MOST ? queued - MOST + 1 : 0);
+    queue[queued % MOST].to = to;
+    queue[queued % MOST].from = from;
+    queue[queued++ % MOST].bytes = bytes;
+    return state();
+}
+
+cudaError_t cudaMemsetAsync(void *p, int value, size_t bytes, cudaStream_t)
+{
+    return cudaMemset(p, value, bytes);
+}
+
+cudaError_t cudaHostAlloc(void **p, size_t bytes, unsigned)
+{
+    *p = now.pinned ? malloc(bytes) : NULL;
+    return *p != NULL ? cudaSuccess : cudaErrorMemoryAllocation;
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *stream, unsigned flags)
+{
+    static struct rs_machine_stream one;
+    *stream = &one;
+    return flags == cudaStreamNonBlocking ? cudaSuccess : cudaErrorLaunchFailure;
+}
+
+cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t event, unsigned)
+{
+    wait_for(event->behind);
+    return state();
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *event, unsigned)
+{
+    *event = (cudaEvent_t)calloc(1, sizeof **event);
+    return *event != NULL ? cudaSuccess : cudaErrorMemoryAllocation;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t)
+{
+    event->behind = queued;
+    return state();
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t event)
+{
+    wait_for(event->behind);
+    return state();
 }
 
 cudaError_t cudaMemset(void *p, int value, size_t bytes)
@@ -106,6 +175,7 @@ cudaError_t cudaMemset(void *p, int value, size_t bytes)
 
 cudaError_t cudaDeviceSynchronize(void)
 {
+    wait_for(queued);
     return state();
 }
 

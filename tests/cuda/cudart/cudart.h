@@ -3,6 +3,7 @@
 #ifndef RS_TESTS_CUDA_CUDART_H
 #define RS_TESTS_CUDA_CUDART_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 typedef struct rs_machine {
@@ -10,6 +11,7 @@ typedef struct rs_machine {
     int devices, major, minor;
     size_t memory;              // bytes that one allocation may have
     int count_error, launch;    // of counting devices, and of a launch, which is told once; 0: none
+    bool pinned;                // there is page-locked memory
     int lost;                   // an error that everything ends with, once a kernel has run
 } rs_machine;
 
