@@ -18,6 +18,7 @@ void rs_cross_entropy_cuda(size_t B, size_t V, const float *logits, size_t ld, c
 void rs_gemm_nt_cuda(size_t m, size_t n, size_t k, const float *x, size_t ldx, const float *w, size_t ldw, float beta, float *y, size_t ldy);
 void rs_gemm_nn_cuda(size_t m, size_t n, size_t k, const float *x, size_t ldx, const float *w, size_t ldw, float beta, float *y, size_t ldy);
 void rs_gemm_tn_cuda(size_t m, size_t n, size_t k, const float *x, size_t ldx, const float *w, size_t ldw, float beta, float *y, size_t ldy);
+void rs_gemm_half_cuda(bool bf16, size_t m, size_t n, size_t k, const float *x, size_t ldx, const uint16_t *w, size_t ldw, float beta, float *y, size_t ldy);
 void rs_rmsnorm_cuda(size_t B, size_t d, const float *x, const float *gamma, float eps, float *y);
 void rs_rope_cuda(size_t B, size_t heads, size_t h, float *x, size_t ld, const float *cos, const float *sin);
 void rs_lowrank_cuda(size_t S, size_t d, size_t r, float *x, const float *q, const float *m, float *work);

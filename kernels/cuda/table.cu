@@ -2,6 +2,9 @@
 // The tables of the CUDA kernels, where there is a device.
 #include "kernels/cuda/ops.h"
 
+#include <stdio.h>
+
+#include "kernels/cuda/blas.h"
 #include "kernels/cuda/runtime.h"
 
 static rs_kernels table;
@@ -29,6 +32,7 @@ static const char *reason(void)
     table.gemm_nt = rs_gemm_nt_cuda;
     table.gemm_nn = rs_gemm_nn_cuda;
     table.gemm_tn = rs_gemm_tn_cuda;
+    table.gemm_half = rs_gemm_half_cuda;
     table.rmsnorm = rs_rmsnorm_cuda;
     table.rope = rs_rope_cuda;
     table.attention = rs_attention_cuda;
@@ -68,7 +72,11 @@ const char *rs_kernels_cuda_reason(void)
 
 const char *rs_kernels_cuda_device(void)
 {
-    return reason() == NULL ? rs_cuda_device() : NULL;
+    static char line[512];
+    if (reason() != NULL)
+        return NULL;
+    snprintf(line, sizeof line, "%s, %s", rs_cuda_device(), rs_blas_name());
+    return line;
 }
 
 const rs_int_kernels *rs_int_cuda_at(size_t i)
