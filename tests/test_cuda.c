@@ -264,6 +264,79 @@ static void quantisers(const char *label)
             quantise(label, quantizer(which, bits, 16), 9, 48);
             quantise(label, quantizer(which, bits, 65), 9, 1105);
         }
+    quantise(label, quantizer(0, 4, 0), 9, 1200); // rows of which each starts on 16 bytes; more than a block holds
+    quantise(label, quantizer(1, 4, 0), 9, 12001);
+}
+
+// Norm, quantiser and change of basis in one go, the bits of one after the other; what is not there is said and not begun.
+static void stream(const char *label, rs_quantizer q, size_t m, size_t k, size_t r, bool scaled, bool can)
+{
+    const size_t bytes = m * k * sizeof(float), ld = k + 4;
+    const rs_int_kernels *by = rs_int_cuda();
+    float *x = kinds(m, k), *gamma = noise(k), *jq = noise(k * r + 1), *jm = noise(r * r + 1);
+    float *got = take(2 * m * k, sizeof *got), *scale = take(2 * m, sizeof *scale);
+    uint8_t *codes = take(2 * m * ld, 1);
+    int32_t *zero = take(2 * m, sizeof *zero);
+    float *dg = up(gamma, k * sizeof *gamma), *dq = up(jq, (k * r + 1) * sizeof *jq), *dm = up(jm, (r * r + 1) * sizeof *jm), *dw = room((2 * m * r + 1) * sizeof *dw), *dn = room(bytes);
+    char what[160];
+    snprintf(what, sizeof what, "%s: %zu x %zu, rank %zu, %u bits", label, m, k, r, q.bits);
+    size_t refused[2];
+    for (int whole = 0; whole < 2; whole++) {
+        float *dx = up(x, bytes);
+        rs_int_rows rows = {.bits = q.bits, .m = m, .k = k, .ld = ld, .codes = up(memset(codes + (size_t)whole * m * ld, 0, m * ld), m * ld), .scale = room(m * sizeof *scale), .zero = room(m * sizeof *zero)};
+        const rs_int_stream s = {.x = dx, .gamma = scaled ? dg : NULL, .eps = 1e-5f, .r = r, .q = dq, .m = dm};
+        const char *fault;
+        const bool done = whole && rs_int_norm_quantise(by, &q, &s, &rows);
+        CHECKF(done == (whole && can), "%s: %s", what, done ? "done" : "not done");
+        if (!done) {
+            cuda->rmsnorm(m, k, dx, s.gamma, s.eps, dn);
+            (void)rs_int_quantise(by, &q, dn, k, &rows);
+            cuda->lowrank(m, k, r, dx, dq, dm, dw);
+        }
+        refused[whole] = memory->settle(&fault);
+        CHECKF(fault == NULL, "%s: %s", what, fault);
+        down(got + (size_t)whole * m * k, dx, bytes);
+        down(codes + (size_t)whole * m * ld, rows.codes, m * ld);
+        down(scale + (size_t)whole * m, rows.scale, m * sizeof *scale);
+        down(zero + (size_t)whole * m, rows.zero, m * sizeof *zero);
+    }
+    CHECKF(refused[0] == refused[1] && (m < 9 || refused[0] > 0), "%s: %zu and %zu rows are refused", what, refused[0], refused[1]);
+    CHECKF(memcmp(got, got + m * k, bytes) == 0, "%s: another stream", what);
+    CHECKF(memcmp(codes, codes + m * ld, m * ld) == 0 && memcmp(scale, scale + m, m * sizeof *scale) == 0 && memcmp(zero, zero + m, m * sizeof *zero) == 0, "%s: other codes", what);
+    memory->release(dg), memory->release(dq), memory->release(dm), memory->release(dw), memory->release(dn);
+    free(x), free(gamma), free(jq), free(jm), free(got), free(codes), free(scale), free(zero);
+}
+
+static void streams(const char *label)
+{
+    stream(label, quantizer(0, 4, 0), 1, 1, 1, true, true);
+    stream(label, quantizer(0, 4, 0), 18, 70, 0, true, true);
+    stream(label, quantizer(1, 8, 0), 9, 576, 32, true, true);
+    stream(label, quantizer(2, 3, 0), 17, 260, 40, false, true);
+    stream(label, quantizer(3, 8, 0), 3, 1300, 256, true, true);
+    stream(label, quantizer(0, 4, 0), 2, 300, 257, true, false); // beyond what it is for
+    stream(label, quantizer(0, 4, 0), 1, 11777, 2, true, false);
+    const rs_quantizer q = quantizer(0, 4, 0);
+    CHECK(!rs_int_norm_quantise(rs_int_reference(), &q, NULL, NULL));
+}
+
+// A row has the same bits whether it is alone or among others.
+static void rows_alone(void)
+{
+    enum { M = 19, D = 300, R = 7 };
+    float *x = noise(M * D), *q = noise(D * R), *m = noise(R * R), one[D], *all = take(M * D, sizeof *all);
+    float *dx = up(x, M * D * sizeof *x), *dq = up(q, D * R * sizeof *q), *dm = up(m, R * R * sizeof *m), *dw = room(2 * M * R * sizeof *dw);
+    cuda->lowrank(M, D, R, dx, dq, dm, dw);
+    down(all, dx, M * D * sizeof *x);
+    for (size_t i = 0; i < M; i += 6) {
+        float *d1 = up(x + i * D, sizeof one);
+        cuda->lowrank(1, D, R, d1, dq, dm, dw);
+        down(one, d1, sizeof one);
+        CHECKF(memcmp(one, all + i * D, sizeof one) == 0, "row %zu alone changes otherwise", i);
+    }
+    memory->release(dq), memory->release(dm), memory->release(dw);
+    settled("rows alone", 0);
+    free(x), free(q), free(m), free(all);
 }
 
 // ---- integer products
@@ -335,6 +408,8 @@ static void product(const char *label, const rs_int_kernels *by, unsigned w_bits
 static void products(const char *label)
 {
     static const size_t shapes[][3] = {{1, 1, 1}, {1, 5, 7}, {3, 65, 33}, {5, 17, 130}, {67, 9, 64}, {2, 70, 517}};
+    for (int few = 0; few < 2; few++) // by the one that takes either
+        product(label, rs_int_cuda(), 4, 4, few ? 8 : 9, 70, 130, 0, false);
     for (size_t v = 0; rs_int_cuda_at(v) != NULL; v++) {
         const rs_int_kernels *by = rs_int_cuda_at(v);
         for (unsigned w = 2; w <= 8; w++)
@@ -806,6 +881,7 @@ int main(int argc, char **argv)
     }
     memory = cuda->memory;
     CHECK(rs_int_memory(rs_int_cuda_at(0)) == memory && rs_int_memory(rs_int_reference()) == NULL && rs_kernels_reference()->memory == NULL && rs_int_cuda_at(2) == NULL);
+    CHECK(strcmp(rs_int_name(rs_int_cuda()), "cuda") == 0 && rs_int_memory(rs_int_cuda()) == memory);
     if (rs_trial_emulated()) { // before anything asks for it here
         without_cublas(RS_BLAS_GONE, ", own products (no libcublas)");
         without_cublas(RS_BLAS_OLD, ", own products (libcublas is too old)");
@@ -820,6 +896,8 @@ int main(int argc, char **argv)
     each("lowrank", changes);
     each("hadamard", hadamards);
     each("quantise", quantisers);
+    each("norm, quantise, change", streams);
+    rows_alone();
     each("product", products);
     each("gemm", gemms);
     each("gemm by cuBLAS", by_cublas);

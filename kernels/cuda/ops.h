@@ -36,10 +36,12 @@ void rs_loss_grad_cuda(size_t B, size_t V, float *logits, size_t ld, const int32
 // Adds keys (or values) x [S, n_kv h] behind the tokens of a cache, which has room for them; its count stays.
 void rs_kv_append_cuda(const rs_kv_cache *c, bool values, size_t S, const float *x);
 
+bool rs_norm_quantise_cuda(const rs_quantizer *q, const rs_int_stream *s, const rs_int_rows *rows);
 size_t rs_int_quantise_cuda(const rs_quantizer *q, size_t B, size_t n, const float *x, size_t ldx, uint8_t *codes, size_t ld, float *scale, int32_t *zero);
-// One product, or (sums not NULL) its sums: by dot products of four codes, a warp for each output; by tensor cores, in tiles.
+// One product, or (sums not NULL) its sums: by dot products of four codes, a warp for each output; by tensor cores, in tiles; by the one for few rows and the other for many.
 void rs_int_product_dp4a(const rs_int_weights *w, const rs_int_rows *a, int32_t *sums, float *y, size_t ldy, bool add);
 void rs_int_product_mma(const rs_int_weights *w, const rs_int_rows *a, int32_t *sums, float *y, size_t ldy, bool add);
+void rs_int_product_cuda(const rs_int_weights *w, const rs_int_rows *a, int32_t *sums, float *y, size_t ldy, bool add);
 }
 
 #endif

@@ -8,7 +8,7 @@
 #include "kernels/cuda/runtime.h"
 
 static rs_kernels table;
-static rs_int_kernels by_dp4a, by_mma;
+static rs_int_kernels by_dp4a, by_mma, by_both;
 
 // NULL: there is a device, and the tables are filled.
 static const char *reason(void)
@@ -53,10 +53,15 @@ static const char *reason(void)
     by_dp4a.memory = &rs_cuda_memory;
     by_dp4a.product = rs_int_product_dp4a;
     by_dp4a.append = rs_kv_append_cuda;
+    by_dp4a.norm_quantise = rs_norm_quantise_cuda;
     by_mma = by_dp4a;
     by_mma.name = "cuda-mma";
     by_mma.instruction = "mma.m16n8k32.s32.u8.s8";
     by_mma.product = rs_int_product_mma;
+    by_both = by_mma;
+    by_both.name = "cuda";
+    by_both.instruction = "dp4a.u32.s32, mma.m16n8k32.s32.u8.s8";
+    by_both.product = rs_int_product_cuda;
     return why;
 }
 
@@ -82,4 +87,9 @@ const char *rs_kernels_cuda_device(void)
 const rs_int_kernels *rs_int_cuda_at(size_t i)
 {
     return reason() != NULL || i > 1 ? NULL : i == 0 ? &by_dp4a : &by_mma;
+}
+
+const rs_int_kernels *rs_int_cuda(void)
+{
+    return reason() == NULL ? &by_both : NULL;
 }
