@@ -62,14 +62,6 @@ static void *take(size_t bytes)
     return p;
 }
 
-static void release(void *p)
-{
-    if (p == NULL) return;
-    taken -= malloc_usable_size(p);
-    room += room == SIZE_MAX ? 0 : malloc_usable_size(p);
-    free(p);
-}
-
 extern "C" size_t rs_trial_taken(void)
 {
     return taken;
@@ -100,6 +92,15 @@ static void meet(void)
         free(sent[i].bytes);
     }
     n_sent = 0;
+}
+
+static void release(void *p)
+{
+    if (p == NULL) return;
+    meet();
+    taken -= malloc_usable_size(p);
+    room += room == SIZE_MAX ? 0 : malloc_usable_size(p);
+    free(p);
 }
 
 static void send(void *to, const void *from, size_t bytes)
@@ -142,7 +143,7 @@ extern "C" unsigned long long *rs_cuda_refused(void)
 
 static void drop(void)
 {
-    for (int i = 0; i < KEPT; i++) release(kept[i].p);
+    for (int i = 0; i < KEPT; i++) free(kept[i].p);
 }
 
 extern "C" const void *rs_cuda_keep(size_t key, size_t other, const void *from, size_t bytes)
@@ -151,12 +152,16 @@ extern "C" const void *rs_cuda_keep(size_t key, size_t other, const void *from, 
     for (int i = 0; i < used; i++)
         if (kept[i].key == key && kept[i].other == other) return kept[i].p;
     if (used == 0) atexit(drop);
-    if (used == KEPT) release(kept[--used].p);
+    if (used == KEPT) {
+        taken += malloc_usable_size(kept[--used].p);
+        release(kept[used].p);
+    }
     void *p = take(bytes);
     if (p == NULL) {
         failed = "signs of a Hadamard matrix: out of memory";
         return NULL;
     }
+    taken -= malloc_usable_size(p); // it is not the caller's to release
     memcpy(p, from, bytes);
     kept[used].key = key;
     kept[used].other = other;
