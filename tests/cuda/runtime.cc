@@ -4,6 +4,7 @@
 
 #include <malloc.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -13,6 +14,7 @@
 static size_t most_blocks, room = SIZE_MAX, taken;
 static unsigned long long refused;
 static const char *failed;
+static char failure[128];
 
 enum { KEPT = 16 };
 static struct {
@@ -130,6 +132,25 @@ static size_t settle(const char **fault)
 
 extern "C" const rs_memory rs_cuda_memory = {take, release, put, put, put, zero, send, meet, settle};
 
+extern "C" void rs_cuda_note(const char *what, const char *text)
+{
+    if (failed != NULL) return;
+    snprintf(failure, sizeof failure, "%s: %s", what, text);
+    failed = failure;
+}
+
+extern "C" void *rs_cuda_scratch(size_t bytes)
+{
+    static void *scratch;
+    if (scratch == NULL) scratch = take(RS_CUDA_SCRATCH);
+    if (scratch == NULL || bytes > RS_CUDA_SCRATCH) {
+        rs_cuda_note("scratch", "out of memory");
+        return NULL;
+    }
+    memset(scratch, 0xff, bytes);
+    return scratch;
+}
+
 extern "C" unsigned rs_cuda_blocks(size_t pieces)
 {
     const size_t most = most_blocks != 0 ? most_blocks : 65536;
@@ -158,7 +179,7 @@ extern "C" const void *rs_cuda_keep(size_t key, size_t other, const void *from, 
     }
     void *p = take(bytes);
     if (p == NULL) {
-        failed = "signs of a Hadamard matrix: out of memory";
+        rs_cuda_note("signs of a Hadamard matrix", "out of memory");
         return NULL;
     }
     taken -= malloc_usable_size(p); // it is not the caller's to release
