@@ -137,6 +137,8 @@ static void *take(size_t bytes)
 
 static void release(void *p)
 {
+    if (p != NULL)
+        note("kernels", cudaDeviceSynchronize());
     note("memory of the device", cudaFree(p));
 }
 

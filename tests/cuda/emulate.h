@@ -20,6 +20,8 @@ void rs_trial_blocks(size_t most);
 void rs_trial_block_memory(size_t bytes);
 // Bytes that alloc still gives; SIZE_MAX: all there are.
 void rs_trial_memory(size_t bytes);
+// Bytes that are taken and not released; 0 on a real device.
+size_t rs_trial_taken(void);
 
 // What cuBLAS is on the device from now on; before it is first used: RS_BLAS_GONE, RS_BLAS_OLD (functions are missing), RS_BLAS_REFUSES (it cannot start); and at any time RS_BLAS_GOOD, RS_BLAS_FAILS.
 enum rs_trial_blas { RS_BLAS_GOOD, RS_BLAS_GONE, RS_BLAS_OLD, RS_BLAS_REFUSES, RS_BLAS_FAILS };

@@ -2,6 +2,7 @@
 // The twin of kernels/cuda/runtime.cu: memory of the process as that of the device, filled with a pattern, each array with its own ends.
 #include "kernels/cuda/runtime.h"
 
+#include <malloc.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +12,7 @@
 #include "kernels/cuda/gpu.h"
 #include "tests/cuda/emulate.h"
 
-static size_t most_blocks, room = SIZE_MAX;
+static size_t most_blocks, room = SIZE_MAX, taken;
 static unsigned long long refused;
 static const char *failed;
 static char failure[128];
@@ -57,8 +58,16 @@ static void *take(size_t bytes)
 {
     if (bytes > room) return NULL;
     void *p = malloc(bytes + (bytes == 0));
-    if (p != NULL) memset(p, 0xff, bytes);
+    if (p == NULL) return NULL;
+    memset(p, 0xff, bytes);
+    taken += malloc_usable_size(p);
+    room -= room == SIZE_MAX ? 0 : malloc_usable_size(p) < room ? malloc_usable_size(p) : room;
     return p;
+}
+
+extern "C" size_t rs_trial_taken(void)
+{
+    return taken;
 }
 
 static void put(void *to, const void *from, size_t bytes)
@@ -88,6 +97,15 @@ static void meet(void)
     n_sent = 0;
 }
 
+static void release(void *p)
+{
+    if (p == NULL) return;
+    meet();
+    taken -= malloc_usable_size(p);
+    room += room == SIZE_MAX ? 0 : malloc_usable_size(p);
+    free(p);
+}
+
 static void send(void *to, const void *from, size_t bytes)
 {
     void *own = n_sent < SENT ? malloc(bytes + (bytes == 0)) : NULL;
@@ -113,7 +131,7 @@ static size_t settle(const char **fault)
     return n;
 }
 
-extern "C" const rs_memory rs_cuda_memory = {take, free, put, put, put, zero, send, meet, settle};
+extern "C" const rs_memory rs_cuda_memory = {take, release, put, put, put, zero, send, meet, settle};
 
 extern "C" void rs_cuda_note(const char *what, const char *text)
 {
@@ -177,12 +195,16 @@ extern "C" const void *rs_cuda_keep(size_t key, size_t other, const void *from, 
         if (kept[i].key == key && kept[i].other == other) return kept[i].p;
     if (from == NULL) return NULL;
     if (used == 0) atexit(drop);
-    if (used == KEPT) free(kept[--used].p);
+    if (used == KEPT) {
+        taken += malloc_usable_size(kept[--used].p);
+        release(kept[used].p);
+    }
     void *p = take(bytes);
     if (p == NULL) {
         rs_cuda_note("signs of a Hadamard matrix", "out of memory");
         return NULL;
     }
+    taken -= malloc_usable_size(p); // it is not the caller's to release
     memcpy(p, from, bytes);
     kept[used].key = key;
     kept[used].other = other;
