@@ -43,4 +43,29 @@ RS_DEVICE void rs_mma(int c[4], const unsigned a[4], const unsigned b[2])
 #endif
 }
 
+// Queues a copy of 16 bytes into block memory, zeros where not `there` (from is not read then, but is an address). What was queued since the last close is a group; wait<N>: all groups of this thread but the
+// last N are there. Other threads see them behind a barrier.
+RS_DEVICE void rs_copy_16(void *to, const void *from, bool there)
+{
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"((unsigned)__cvta_generic_to_shared(to)), "l"(__cvta_generic_to_global(from)), "r"(there ? 16 : 0) : "memory");
+#else
+    *(uint4 *)to = there ? *(const uint4 *)from : uint4{0, 0, 0, 0};
+#endif
+}
+
+RS_DEVICE void rs_copies_close(void)
+{
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+
+template <int N> RS_DEVICE void rs_copies_wait(void)
+{
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
+#endif
+}
+
 #endif
