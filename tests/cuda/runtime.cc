@@ -142,7 +142,7 @@ extern "C" void rs_cuda_note(const char *what, const char *text)
 extern "C" void *rs_cuda_scratch(size_t bytes)
 {
     static void *scratch;
-    if (scratch == NULL) scratch = take(RS_CUDA_SCRATCH);
+    if (scratch == NULL && (scratch = take(RS_CUDA_SCRATCH)) != NULL) taken -= malloc_usable_size(scratch); // it is not the caller's to release
     if (scratch == NULL || bytes > RS_CUDA_SCRATCH) {
         rs_cuda_note("scratch", "out of memory");
         return NULL;
