@@ -188,7 +188,7 @@ static void block_side_by_side(void *context, size_t piece)
         scale[r] = r < rows ? job->scales[first + r] : 1;
         for (size_t i = 0; i < width; i++) w[i * RS_GPTQ_LANES + r] = r < rows ? work[job->from + i] : 0;
     }
-    job->k->gptq_block(width, U, n, scale, top, w, e);
+    job->k->gptq_block(width, RS_GPTQ_LANES, U, n, scale, 0, top, w, e, RS_GPTQ_LANES);
     for (size_t r = 0; r < rows; r++) {
         float *error = job->error + (first + r) * job->block;
         double loss = 0;
@@ -196,7 +196,7 @@ static void block_side_by_side(void *context, size_t piece)
             const size_t column = job->f->order[job->from + i];
             const float err = e[i * RS_GPTQ_LANES + r];
             job->codes[(first + r) * n + column] = (int8_t)w[i * RS_GPTQ_LANES + r];
-            error[i] = -err;
+            error[i] = err;
             if (!job->f->dead[column]) loss += (double)err * (double)err;
         }
         job->loss[first + r] += loss;
