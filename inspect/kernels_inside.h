@@ -34,7 +34,7 @@ RS_MUST_CHECK rs_status rs_kernels_device(rs_kernels_state *s, rs_network *n, co
 // x [S, d] in place through the integer network's layer, on the device. E_NOMEM, E_INTERNAL.
 RS_MUST_CHECK rs_status rs_kernels_device_layer(rs_kernels_state *s, rs_network *n, const rs_decoder_layer *integer, float *x, rs_error *e);
 // The packed cache of K and V [S, n_kv h] as they are before quantising. E_NOMEM, E_INTERNAL.
-RS_MUST_CHECK rs_status rs_kernels_cache(rs_kernels_state *s, const rs_network *n, const float *k, const float *v, rs_error *e);
+RS_MUST_CHECK rs_status rs_kernels_cache(rs_kernels_state *s, rs_network *n, const float *k, const float *v, rs_error *e);
 // The stages of the layer that both networks have loaded; sim: the simulated run of it, x: its input [S, d]. E_NOMEM, E_VALUE.
 RS_MUST_CHECK rs_status rs_kernels_stages(rs_kernels_state *s, rs_network *n, const rs_decoder_layer *simulated, const rs_decoder_layer *integer, const rs_kernels_run *sim, rs_kernels_run *run,
                                           const float *x, rs_error *e);
