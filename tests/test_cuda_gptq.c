@@ -116,20 +116,28 @@ static void against_processor(struct asked a, bool exact)
     free(one.payload);
 }
 
+// Wherever the room ends it is said, and nothing stays taken.
 static void no_memory(void)
 {
-    static struct made m;
-    static const size_t line = (ROWS + 3) * sizeof(float);
-    const struct asked a = ask(RS_PEER_NONE, 4, 0, false, 64), grouped = ask(RS_PEER_NONE, 4, 32, false, 64);
+    static struct made m, whole;
+    const size_t line = (ROWS + 3) * sizeof(float), taken = rs_trial_taken();
+    const struct asked a = ask(RS_PEER_NONE, 4, 32, false, 64);
     rs_error e = {0};
     rs_trial_memory(COLS * COLS * sizeof(float) - 1);
     CHECKF(pack(&a, cuda, &m, &e) == RS_E_NOMEM && strstr(e.text, "Hessian of order 160: 1 MiB on the device") != NULL, "%s", e.text);
-    e = (rs_error){0};
-    CHECKF(pack_in(&a, cuda, COLS * line - 1, &m, &e) == RS_E_NOMEM && strstr(e.text, "q_proj.weight: 1 MiB on the device") != NULL, "%s", e.text);
-    free(m.payload);
-    e = (rs_error){0};
-    CHECKF(pack_in(&grouped, cuda, COLS * line, &m, &e) == RS_OK, "%s", e.text);
-    free(m.payload);
+    CHECK(pack(&a, cuda, &whole, &(rs_error){0}) == RS_OK);
+    size_t refused = 0, room = 0;
+    for (rs_status st = RS_E_NOMEM; st != RS_OK; room += 16 * line) {
+        e = (rs_error){0};
+        st = pack_in(&a, cuda, room, &m, &e);
+        if (!CHECKF(st == RS_OK || (st == RS_E_NOMEM && strstr(e.text, "q_proj.weight: 1 MiB on the device") != NULL), "%zu bytes: %s", room, e.text)) break;
+        if (st == RS_OK) CHECK(memcmp(m.payload, whole.payload, (size_t)m.packed.payload_len) == 0);
+        refused += st != RS_OK;
+        CHECKF(rs_trial_taken() == taken, "%zu bytes stay taken", rs_trial_taken() - taken);
+        free(m.payload);
+    }
+    CHECKF(refused > 2 * COLS / 16, "enough with %zu bytes", room);
+    free(whole.payload);
 }
 
 // Rows with NaN or infinity; rows that something before refused; a device that failed before.
