@@ -4,6 +4,7 @@
 
 #include <malloc.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -13,6 +14,7 @@
 static size_t most_blocks, room = SIZE_MAX, taken;
 static unsigned long long refused;
 static const char *failed;
+static char failure[128];
 
 enum { KEPT = 16 };
 static struct {
@@ -62,14 +64,6 @@ static void *take(size_t bytes)
     return p;
 }
 
-static void release(void *p)
-{
-    if (p == NULL) return;
-    taken -= malloc_usable_size(p);
-    room += room == SIZE_MAX ? 0 : malloc_usable_size(p);
-    free(p);
-}
-
 extern "C" size_t rs_trial_taken(void)
 {
     return taken;
@@ -102,6 +96,15 @@ static void meet(void)
     n_sent = 0;
 }
 
+static void release(void *p)
+{
+    if (p == NULL) return;
+    meet();
+    taken -= malloc_usable_size(p);
+    room += room == SIZE_MAX ? 0 : malloc_usable_size(p);
+    free(p);
+}
+
 static void send(void *to, const void *from, size_t bytes)
 {
     void *own = n_sent < SENT ? malloc(bytes + (bytes == 0)) : NULL;
@@ -129,6 +132,25 @@ static size_t settle(const char **fault)
 
 extern "C" const rs_memory rs_cuda_memory = {take, release, put, put, put, zero, send, meet, settle};
 
+extern "C" void rs_cuda_note(const char *what, const char *text)
+{
+    if (failed != NULL) return;
+    snprintf(failure, sizeof failure, "%s: %s", what, text);
+    failed = failure;
+}
+
+extern "C" void *rs_cuda_scratch(size_t bytes)
+{
+    static void *scratch;
+    if (scratch == NULL) scratch = take(RS_CUDA_SCRATCH);
+    if (scratch == NULL || bytes > RS_CUDA_SCRATCH) {
+        rs_cuda_note("scratch", "out of memory");
+        return NULL;
+    }
+    memset(scratch, 0xff, bytes);
+    return scratch;
+}
+
 extern "C" unsigned rs_cuda_blocks(size_t pieces)
 {
     const size_t most = most_blocks != 0 ? most_blocks : 65536;
@@ -142,7 +164,7 @@ extern "C" unsigned long long *rs_cuda_refused(void)
 
 static void drop(void)
 {
-    for (int i = 0; i < KEPT; i++) release(kept[i].p);
+    for (int i = 0; i < KEPT; i++) free(kept[i].p);
 }
 
 extern "C" const void *rs_cuda_keep(size_t key, size_t other, const void *from, size_t bytes)
@@ -151,12 +173,16 @@ extern "C" const void *rs_cuda_keep(size_t key, size_t other, const void *from, 
     for (int i = 0; i < used; i++)
         if (kept[i].key == key && kept[i].other == other) return kept[i].p;
     if (used == 0) atexit(drop);
-    if (used == KEPT) release(kept[--used].p);
+    if (used == KEPT) {
+        taken += malloc_usable_size(kept[--used].p);
+        release(kept[used].p);
+    }
     void *p = take(bytes);
     if (p == NULL) {
-        failed = "signs of a Hadamard matrix: out of memory";
+        rs_cuda_note("signs of a Hadamard matrix", "out of memory");
         return NULL;
     }
+    taken -= malloc_usable_size(p); // it is not the caller's to release
     memcpy(p, from, bytes);
     kept[used].key = key;
     kept[used].other = other;
