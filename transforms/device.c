@@ -25,7 +25,8 @@ rs_status rs_device_find(const char *name, const rs_kernels **k, const rs_int_ke
 
 void rs_device_model(const rs_kernels *k, char *text, size_t size)
 {
-    const char *line = k->memory != NULL ? rs_kernels_cuda_device() : "", *end = strchr(line, ',');
+    const char *line = k->memory != NULL ? rs_kernels_cuda_device() : "", *last = strrchr(line, ','), *end = strchr(line, ',');
     if (end != NULL) end = strchr(end + 1, ',');
-    snprintf(text, size, "%.*s", (int)(end != NULL ? (size_t)(end - line) : strlen(line)), line);
+    if (end == NULL) end = last = line + strlen(line);
+    snprintf(text, size, "%.*s%s", (int)(end - line), line, last);
 }

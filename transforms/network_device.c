@@ -92,9 +92,7 @@ rs_status rs_network_device_open(rs_network *n, rs_error *e)
 void rs_network_device_close(rs_network *n)
 {
     struct rs_network_device *d = n->device;
-    const char *fault;
     if (d == NULL) return;
-    (void)d->memory->settle(&fault); // a layer may be on its way, of which no more was sent
     for (int i = 0; i < 2; i++) drop_place(n, &d->two[i]);
     for (uint64_t i = 0; d->kept != NULL && i < n->c.L; i++) drop_place(n, &d->kept[i]);
     rs_network_array *const all[] = {&d->norm, &d->cos, &d->sin, &d->head, &d->narrow_head, &d->head_scales, &d->y, &d->target, &d->nll};
