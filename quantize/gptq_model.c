@@ -345,6 +345,30 @@ rs_status rs_gptq_model_skip(rs_gptq_model *g, uint64_t halves, rs_error *e)
     return RS_OK;
 }
 
+// Bytes that the work on a layer takes where it lies elsewhere: two layers and one of quantised weights, Hessians, a factor, three copies of a matrix, arrays of a sequence.
+static size_t work(const rs_gptq_model *g, size_t largest, size_t ctx)
+{
+    const rs_decoder_shape *s = rs_network_shape(g->n);
+    const rs_decoder_layer plain = {0};
+    size_t numbers = 3 * s->d * (2 * (s->n_q + s->n_kv) * s->h + 3 * s->f) + 3 * largest, most = 0;
+    for (int i = 0; i < INPUTS; i++) {
+        numbers += g->width[i] * g->width[i];
+        if (g->width[i] > most) most = g->width[i];
+    }
+    return (numbers + most * most) * sizeof(float) + rs_decoder_scratch(s, &plain, ctx);
+}
+
+// Streams leave room for the work: on a device they lie where that is not, or in a file.
+static rs_status open_streams(rs_gptq_model *g, const rs_calibration_text *text, size_t largest, rs_error *e)
+{
+    rs_calibration_text own = *text;
+    void *room = NULL;
+    if (elsewhere(g) && rs_network_alloc(g->n, work(g, largest, text->ctx), &room, NULL) != RS_OK && own.mem == 0) own.mem = (uint64_t)text->ctx * rs_network_shape(g->n)->d * sizeof(float); // of one sequence
+    const rs_status st = rs_calibration_open(&g->c, g->n, &own, e);
+    memory(g)->release(room);
+    return st;
+}
+
 // What is refused is said before the long work.
 static rs_status prepare(rs_gptq_model *g, const rs_calibration_text *text, rs_error *e)
 {
@@ -363,7 +387,7 @@ static rs_status prepare(rs_gptq_model *g, const rs_calibration_text *text, rs_e
     }
     if (elsewhere(g) && (g->here = malloc(largest * sizeof *g->here + 1)) == NULL) return rs_fail(e, RS_E_NOMEM, "the largest matrix of a layer");
     RS_TRY(rs_gptq_store_open(&g->results, (size_t)g->L * ROLES, g->o->keep, e));
-    RS_TRY(rs_calibration_open(&g->c, g->n, text, e));
+    RS_TRY(open_streams(g, text, largest, e));
     g->c.progress = on_passed;
     g->c.stop = on_stop;
     g->c.context = g;

@@ -2,6 +2,7 @@
 // GPTQ of a matrix on a device against the processor: the same bytes where no product of matrices is involved, otherwise other codes by rounding only; the same bytes in every run.
 #include "quantize/gptq.h"
 
+#include "kernels/cuda/blas.h"
 #include "kernels/threads.h"
 #include "tests/check.h"
 #include "tests/cuda/emulate.h"
@@ -140,7 +141,7 @@ static void no_memory(void)
     free(whole.payload);
 }
 
-// Rows with NaN or infinity; rows that something before refused; a device that failed before.
+// Rows with NaN or infinity; rows that something before refused; a device that fails.
 static void refusals(void)
 {
     static struct made m;
@@ -164,13 +165,10 @@ static void refusals(void)
     CHECKF(pack(&a, cuda, &m, &e) == RS_E_VALUE && strstr(e.text, "rows before it") != NULL, "%s", e.text);
     free(m.payload);
     if (rs_trial_emulated()) {
-        rs_hadamard *h = rs_hadamard_new(12);
-        rs_trial_memory(0);
-        cuda->hadamard(h, 0, x, 12, false); // its signs find no room
-        rs_trial_memory(SIZE_MAX);
-        rs_hadamard_free(h);
+        rs_trial_blas(RS_BLAS_FAILS);
         e = (rs_error){0};
-        CHECKF(pack(&a, cuda, &m, &e) == RS_E_INTERNAL && strstr(e.text, "q_proj.weight: the device failed: ") != NULL, "%s", e.text);
+        CHECKF(pack(&a, cuda, &m, &e) == RS_E_INTERNAL && strstr(e.text, "q_proj.weight: the device failed: cuBLAS: ") != NULL, "%s", e.text);
+        rs_trial_blas(RS_BLAS_GOOD);
         free(m.payload);
     }
     cuda->memory->release(x);
@@ -179,11 +177,8 @@ static void refusals(void)
     free(m.payload);
 }
 
-int main(void)
+static void matrices(void)
 {
-    cuda = rs_kernels_cuda();
-    if (!CHECK(cuda != NULL)) return check_report();
-    make();
     for (int act_order = 0; act_order < 2; act_order++) {
         for (int bits = 2; bits <= 8; bits += 2) against_processor(ask(RS_PEER_NONE, bits, 0, act_order, 160), true);
         against_processor(ask(RS_PEER_NONE, 4, 0, act_order, 1000), true);
@@ -198,6 +193,17 @@ int main(void)
     against_processor(ask(RS_PEER_SPINQUANT, 4, 0, true, 160), true);
     against_processor(ask(RS_PEER_SPINQUANT, 4, 32, false, 160), true);
     against_processor(ask(RS_PEER_SPINQUANT, 4, 32, false, 48), false);
+}
+
+int main(void)
+{
+    cuda = rs_kernels_cuda();
+    if (!CHECK(cuda != NULL)) return check_report();
+    make();
+    matrices();
+    rs_blas_use(false); // own products
+    matrices();
+    rs_blas_use(true);
     if (rs_trial_emulated()) no_memory();
     refusals();
     return check_report();

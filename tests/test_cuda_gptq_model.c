@@ -5,10 +5,11 @@
 #include "tests/stages.h"
 #include "transforms/weights.h"
 
-enum { SAMPLES = 5, CTX = 14, IDS = 80, LAYERS = 2, COUNT = LAYERS * RS_SCHEME_ROLES };
+enum { SAMPLES = 5, CTX = 14, IDS = 400, LAYERS = 2, COUNT = LAYERS * RS_SCHEME_ROLES };
 
 static const rs_kernels *cuda;
 static int32_t ids[IDS];
+static size_t samples = SAMPLES;
 
 struct taken {
     rs_tensor packed[COUNT];
@@ -46,7 +47,7 @@ static rs_status quantise(const char *path, const rs_gptq_model_options *asked, 
     rs_mapped *m = NULL;
     rs_gptq_model *g = NULL;
     rs_gptq_model_options o = *asked;
-    const rs_calibration_text text = {.ids = ids, .count = IDS, .samples = SAMPLES, .ctx = CTX, .skip = 3, .mem = mem};
+    const rs_calibration_text text = {.ids = ids, .count = IDS, .samples = samples, .ctx = CTX, .skip = 3, .mem = mem};
     o.k = k;
     memset(t, 0, sizeof *t);
     rs_status st = rs_mapped_open(&m, path, e);
@@ -72,9 +73,8 @@ static void compare(const char *what, const struct taken *a, const struct taken 
         far = worse(far, fabs(a->output_error[i] - b->output_error[i]) / (a->output_error[i] + 1e-30));
         free(x);
     }
-    CHECKF(other <= all / 200, "%s: %zu of %zu weights are not those of the processor", what, other, all);
-    CHECKF(far <= 0.01, "%s: an output error is off by %g", what, far);
-    printf("%s: %zu of %zu, %g\n", what, other, all, far);
+    CHECKF(other <= all / 500, "%s: %zu of %zu weights are not those of the processor", what, other, all); // measured: none
+    CHECKF(far <= 1e-3, "%s: an output error is off by %g", what, far); // measured: 3e-6
 }
 
 static bool same(const struct taken *a, const struct taken *b)
@@ -97,19 +97,19 @@ static void against_processor(const char *what, const char *path, rs_gptq_model_
 {
     struct taken cpu, one, two = {0};
     rs_error e = {0};
-    const size_t taken = rs_trial_taken();
     rs_threads_set(1);
     rs_trial_order(0);
     rs_trial_blocks(0);
     rs_status st = quantise(path, &o, NULL, 0, &cpu, &e);
     if (CHECKF(st == RS_OK && quantise(path, &o, cuda, 0, &one, &e) == RS_OK, "%s: %s", what, e.text)) {
         compare(what, &cpu, &one);
-        CHECKF(rs_trial_taken() - taken < 4096, "%s: %zu bytes stay taken", what, rs_trial_taken() - taken); // signs of Hadamard matrices do
+        const size_t taken = rs_trial_taken(); // by what stays once it was asked for
         rs_threads_set(3);
         rs_trial_order(2);
         rs_trial_blocks(3);
         const uint64_t stream = CTX * 32 * sizeof(float);
         CHECKF(quantise(path, &o, cuda, 3 * stream, &two, &e) == RS_OK && same(&one, &two), "%s: two runs differ: %s", what, e.text);
+        CHECKF(rs_trial_taken() == taken, "%s: %zu bytes stay taken", what, rs_trial_taken() - taken);
         drop(&two);
     }
     drop(&cpu);
@@ -120,28 +120,36 @@ static void against_processor(const char *what, const char *path, rs_gptq_model_
 static void no_memory(const char *path)
 {
     const rs_gptq_model_options o = settings(true, 0, false);
-    const size_t taken = rs_trial_taken();
     struct taken whole, t;
     rs_error e = {0};
     rs_trial_order(0);
     rs_trial_blocks(0);
     if (!CHECKF(quantise(path, &o, cuda, 0, &whole, &e) == RS_OK, "%s", e.text)) return;
-    static const char *const places[] = {"Hessian of order", "quantised weights: ", "on the device", "calibration tokens", "layer", ""};
-    size_t met[6] = {0}, room = 0;
-    for (rs_status st = RS_E_NOMEM; st != RS_OK; room += 2048) {
+    const size_t taken = rs_trial_taken();
+    enum { PLACES = 5 };
+    static const char *const places[PLACES] = {"Hessian of order", ": quantised weights: ", "calibration tokens", "a layer: ", " on the device"};
+    size_t met[PLACES + 1] = {0}, room = 0;
+    for (rs_status st = RS_E_NOMEM; st != RS_OK; room += room < 4096 ? 1024 : 3072) {
         e = (rs_error){0};
         rs_trial_memory(room);
         st = quantise(path, &o, cuda, 0, &t, &e);
         rs_trial_memory(SIZE_MAX);
         size_t p = 0;
-        while (p < 5 && strstr(e.text, places[p]) == NULL) p++;
+        while (p < PLACES && strstr(e.text, places[p]) == NULL) p++;
         met[p]++;
         if (st == RS_OK) CHECKF(same(&whole, &t), "%zu bytes: other weights", room);
         drop(&t);
-        if (!CHECKF(st == RS_OK || (st == RS_E_NOMEM && p < 5 && strchr(e.text, '\n') == NULL), "%zu bytes: %d, %s", room, (int)st, e.text)) break;
+        if (!CHECKF(st == RS_OK || (st == RS_E_NOMEM && p < PLACES && strchr(e.text, '\n') == NULL), "%zu bytes: %d, %s", room, (int)st, e.text)) break;
         if (!CHECKF(rs_trial_taken() == taken, "%zu bytes: %zu stay taken", room, rs_trial_taken() - taken)) break;
     }
-    for (size_t p = 0; p < 5; p++) CHECKF(met[p] > 0, "%s: never", places[p]);
+    for (size_t p = 0; p < PLACES; p++) CHECKF(met[p] > 0, "%s: never", places[p]);
+    samples = 25; // with streams that would fit while nothing else is there
+    e = (rs_error){0};
+    rs_trial_memory(room);
+    CHECKF(quantise(path, &o, cuda, 0, &t, &e) == RS_OK, "%zu bytes: %s", room, e.text);
+    rs_trial_memory(SIZE_MAX);
+    samples = SAMPLES;
+    drop(&t);
     drop(&whole);
 }
 
@@ -157,13 +165,10 @@ static void failures(const char *path, const char *wild)
     CHECKF(quantise(wild, &o, cuda, 0, &t, &there) == RS_E_VALUE && strcmp(e.text, there.text) == 0 && strstr(there.text, "layers.1.") != NULL, "%s, not %s", there.text, e.text);
     drop(&t);
     CHECK(rs_trial_taken() == taken);
-    rs_hadamard *h = rs_hadamard_new(20);
-    rs_trial_memory(0);
-    cuda->hadamard(h, 0, NULL, 20, false); // its signs find no room
-    rs_trial_memory(SIZE_MAX);
-    rs_hadamard_free(h);
+    rs_trial_blas(RS_BLAS_FAILS);
     e = (rs_error){0};
-    CHECKF(quantise(path, &o, cuda, 0, &t, &e) == RS_E_INTERNAL && strstr(e.text, "the device failed: ") != NULL, "%s", e.text);
+    CHECKF(quantise(path, &o, cuda, 0, &t, &e) == RS_E_INTERNAL && strstr(e.text, "the device failed: cuBLAS: ") != NULL, "%s", e.text);
+    rs_trial_blas(RS_BLAS_GOOD);
     drop(&t);
     CHECK(rs_trial_taken() == taken);
 }
