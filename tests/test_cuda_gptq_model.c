@@ -127,7 +127,7 @@ static void no_memory(const char *path)
     if (!CHECKF(quantise(path, &o, cuda, 0, &whole, &e) == RS_OK, "%s", e.text)) return;
     const size_t taken = rs_trial_taken();
     enum { PLACES = 5 };
-    static const char *const places[PLACES] = {"Hessian of order", ": quantised weights: ", "calibration tokens", "a layer: ", " on the device"};
+    static const char *const places[PLACES] = {"Hessian of order", ": quantised weights: ", "arrays: ", "a layer: ", " on the device"};
     size_t met[PLACES + 1] = {0}, room = 0;
     for (rs_status st = RS_E_NOMEM; st != RS_OK; room += room < 4096 ? 1024 : 3072) {
         e = (rs_error){0};
