@@ -41,6 +41,7 @@ trap 'rm -rf "$tmp"' EXIT
 rs-import "$T/golden/tiny/hf" -o "$tmp/model.rsq" && rs-fuse --seed 1 "$tmp/model.rsq" | rs-pack --a-bits 4 --kv-bits 4 -o "$tmp/w4.rsq" && rs-fuse --seed 1 "$tmp/model.rsq" | rs-pack --w-bits 3 --a-bits 8 --group 8 --scale f16 -o "$tmp/w3.rsq" || exit 1
 run "kernels against the reference" "$B/gpu/test_cuda"
 run "kernels of learning and of GPTQ" "$B/gpu/test_cuda_grad"
+run "GPTQ of a matrix against the processor" "$B/gpu/test_cuda_gptq"
 run "a layer on arrays of the device" "$B/gpu/test_cuda_decoder"
 for f in "$tmp/w4.rsq" "$tmp/w3.rsq" ${MODEL:-}; do
     run "rs-verify --kernels, $(basename "$f"), 5 times" rs-verify --kernels --device cuda --repeat 5 "$f"

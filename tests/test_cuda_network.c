@@ -63,19 +63,21 @@ static rs_status evaluate(const struct kind *kind, const rs_kernels *k, bool int
     return s;
 }
 
-static bool near(double a, double b) { return fabs(a - b) <= 2e-6 * fmax(1, fabs(b)); }
+// f16: of a cache of f16, which rounds 2^13 times more coarsely than f32, so that other sums move some of its numbers.
+static bool near(double a, double b, bool f16) { return fabs(a - b) <= (f16 ? 5e-5 : 2e-6) * fmax(1, fabs(b)); }
 
 static void perplexity(const struct kind *kind, bool integer)
 {
     const rs_kernels *cuda = rs_kernels_cuda();
     const size_t before = rs_trial_taken();
+    const bool f16 = integer && kind->kv == 16;
     rs_eval_result here, there, small, again;
     rs_error e;
     if (!CHECKF(evaluate(kind, rs_kernels_reference(), integer, true, 0, &here, &e) == RS_OK && evaluate(kind, cuda, integer, true, 0, &there, &e) == RS_OK && evaluate(kind, cuda, integer, true, 1, &small, &e) == RS_OK &&
                     evaluate(kind, cuda, integer, true, 0, &again, &e) == RS_OK,
                 "%s: %s", kind->name, e.text))
         return;
-    CHECKF(near(there.nll, here.nll) && near(there.ref_nll, here.ref_nll) && near(there.kl, here.kl) && near(there.kl_max, here.kl_max) && there.top1 == here.top1, "%s: nll %.9g here, %.9g there; reference %.9g, %.9g; KL %.9g, %.9g",
+    CHECKF(near(there.nll, here.nll, f16) && near(there.ref_nll, here.ref_nll, false) && near(there.kl, here.kl, f16) && near(there.kl_max, here.kl_max, f16) && there.top1 == here.top1, "%s: nll %.9g here, %.9g there; reference %.9g, %.9g; KL %.9g, %.9g",
            kind->name, here.nll, there.nll, here.ref_nll, there.ref_nll, here.kl, there.kl);
     CHECKF(there.nll == again.nll && there.kl == again.kl && there.nll == small.nll && there.kl == small.kl, "%s: not the same bits twice, or in smaller batches", kind->name);
     CHECKF(rs_trial_taken() == before, "%s: %zu bytes are left", kind->name, rs_trial_taken() - before);
@@ -194,7 +196,7 @@ int main(void)
         {"4 bits, low-rank junctions, 8-bit head", RS_BF16, RS_F16, true, false, false, 4, 8, 8, 8, 0, 1},
         {"3 bits in groups", RS_F32, RS_BF16, false, false, false, 3, 8, 16, 0, 8, 2},
     };
-    if (!CHECK(rs_kernels_cuda() != NULL)) return check_report();
+    if (!CHECK(rs_kernels_cuda() != NULL && rs_kernels_cuda_device() != NULL)) return check_report(); // what the kernels keep is there from now on
     tiny_path(model, sizeof model, "model.rsq");
     tiny_path(rotations, sizeof rotations, "rotations.rsq");
     tiny_path(fused, sizeof fused, "fused.rsq");

@@ -12,7 +12,7 @@
 #include "kernels/cuda/gpu.h"
 #include "tests/cuda/emulate.h"
 
-static size_t most_blocks, room = SIZE_MAX, taken;
+static size_t most_blocks, room = SIZE_MAX, taken, settles = SIZE_MAX;
 static unsigned long long refused;
 static const char *failed;
 static char failure[128];
@@ -44,8 +44,17 @@ extern "C" void rs_trial_wide_release(void *p, size_t bytes)
     munmap(p, bytes);
 }
 
+// For tools linked with this device: RS_TRIAL_MEMORY bytes of memory, and a device that is lost behind RS_TRIAL_SETTLES waits.
+static size_t from_environment(const char *name)
+{
+    const char *value = getenv(name);
+    return value != NULL ? (size_t)strtoull(value, NULL, 10) : SIZE_MAX;
+}
+
 extern "C" const char *rs_cuda_open(void)
 {
+    room = from_environment("RS_TRIAL_MEMORY");
+    settles = from_environment("RS_TRIAL_SETTLES");
     return NULL;
 }
 
@@ -124,6 +133,8 @@ static void send(void *to, const void *from, size_t bytes)
 static size_t settle(const char **fault)
 {
     meet();
+    if (settles == 0 && failed == NULL) failed = "kernels: the device is lost";
+    settles -= settles > 0 && settles < SIZE_MAX;
     const size_t n = (size_t)refused;
     *fault = failed;
     failed = NULL;
@@ -143,7 +154,7 @@ extern "C" void rs_cuda_note(const char *what, const char *text)
 extern "C" void *rs_cuda_scratch(size_t bytes)
 {
     static void *scratch;
-    if (scratch == NULL) scratch = take(RS_CUDA_SCRATCH);
+    if (scratch == NULL && (scratch = take(RS_CUDA_SCRATCH)) != NULL) taken -= malloc_usable_size(scratch); // it is not the caller's to release
     if (scratch == NULL || bytes > RS_CUDA_SCRATCH) {
         rs_cuda_note("scratch", "out of memory");
         return NULL;
