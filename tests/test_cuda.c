@@ -640,7 +640,7 @@ static void conversions(const char *label)
 
 static void one_row(const char *label, size_t n, size_t k)
 {
-    const size_t ldw = k + 1;
+    const size_t ldw = k % 8 == 0 ? k + 8 : k + 1;
     float *x = noise(k), *w = noise(n * ldw), *scale = noise(n), *y = take(n, sizeof *y), *want = take(n, sizeof *want);
     uint16_t *half = take(n * ldw, sizeof *half);
     int8_t *codes = take(n * k, 1);
@@ -652,7 +652,7 @@ static void one_row(const char *label, size_t n, size_t k)
         const rs_kernels *plain = rs_kernels_reference();
         if (kind < 2) {
             (kind == 1 ? plain->f32_to_bf16 : plain->f32_to_f16)(n * ldw, w, half);
-            void *dh = up(half, (n * ldw - 1) * sizeof *half);
+            void *dh = up(half, (n * ldw - (ldw - k)) * sizeof *half);
             cuda->gemv_half(kind == 1, n, k, dx, dh, ldw, dy);
             plain->gemv_half(kind == 1, n, k, x, half, ldw, want);
             memory->release(dh);
@@ -678,6 +678,8 @@ static void rows(const char *label)
     one_row(label, 1, 1);
     one_row(label, 19, 70);
     one_row(label, 8, 321);
+    one_row(label, 9, 1352); // several numbers at a time
+    one_row(label, 3, 12);
 }
 
 static void entropies(const char *label)
@@ -769,7 +771,8 @@ static void attentions(const char *label)
         cached(label, quantizer((int)bits % 4, bits, 0), RS_RANGE_ZERO, 4, 2, bits == 4 ? 64 : 20, 5);
     cached(label, quantizer(0, 3, 4), RS_RANGE_FREE, 3, 1, 12, 3);
     cached(label, quantizer(0, 16, 0), RS_RANGE_ZERO, 2, 1, 18, 4);
-    cached(label, quantizer(1, 4, 0), RS_RANGE_ZERO, 2, 2, 7, 70); // more than a strip
+    cached(label, quantizer(1, 4, 0), RS_RANGE_ZERO, 2, 2, 7, 70);
+    cached(label, quantizer(0, 4, 0), RS_RANGE_ZERO, 5, 1, 12, 131); // more than a strip; five queries share a key
 }
 
 // A NaN in a key reaches its query and those after it.

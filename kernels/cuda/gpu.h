@@ -21,6 +21,14 @@
 #define RS_QUEUE(kernel, blocks, threads, bytes, ...) kernel<<<blocks, threads, bytes>>>(__VA_ARGS__)
 #define RS_LAUNCH(kernel, blocks, threads, bytes, ...) (kernel<<<blocks, threads, bytes>>>(__VA_ARGS__), rs_cuda_launched(#kernel))
 
+// The value of an f16 by the instruction for it, which keeps of a NaN only that it is one.
+RS_DEVICE float rs_half_number(unsigned x)
+{
+    float f;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(f) : "h"((unsigned short)x));
+    return f;
+}
+
 // c + the four products of the unsigned bytes of a with the signed bytes of b.
 RS_DEVICE int rs_dp4a(unsigned a, int b, int c)
 {

@@ -114,6 +114,13 @@ template <int N> static inline void rs_copies_wait(void)
     rs_emu_copies_wait(N);
 }
 
+static inline float rs_half_number(unsigned x)
+{
+    const int exponent = x >> 10 & 31, fraction = x & 0x3ff;
+    const float size = exponent == 31 ? (fraction != 0 ? NAN : INFINITY) : exponent == 0 ? ldexpf((float)fraction, -24) : ldexpf((float)(fraction + 1024), exponent - 25);
+    return x & 0x8000 ? -size : size;
+}
+
 static inline unsigned long long atomicAdd(unsigned long long *p, unsigned long long x)
 {
     const unsigned long long before = *p;
