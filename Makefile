@@ -137,9 +137,12 @@ $(B)/tests/%: $(B)/tests/%.o $(B)/tests/tiny.o $(B)/librs.a
 	@$(if $(V),,echo '  LD   $(notdir $@)')
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDLIBS)
 
-$(B)/emulated/rs-verify: $(B)/inspect/rs-verify.o $(EMULATED) $(B)/librs.a
+# the tools that can use a device, with the emulated one
+EMULATED_TOOLS = $(addprefix $(B)/emulated/,rs-eval rs-stat rs-verify)
+$(EMULATED_TOOLS): $(B)/emulated/%: $(EMULATED) $(B)/librs.a
 	@$(if $(V),,echo '  LD   $@')
-	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDLIBS)
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(ALL_LDLIBS)
+$(foreach t,$(TOOL_SRC),$(eval $(B)/emulated/$(basename $(notdir $(t))): $(B)/$(t:.c=.o)))
 
 # tests of the kernels on a real device
 GPU_TESTS = $(addprefix $(B)/gpu/,test_cuda test_cuda_grad test_cuda_decoder)
@@ -162,7 +165,7 @@ $(B)/emulated/bench_cuda: $(B)/tests/bench_cuda.o $(EMULATED) $(B)/librs.a
 	@$(if $(V),,echo '  LD   $@')
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDLIBS)
 
-tests: all $(TESTS) $(FUZZERS) $(B)/emulated/rs-verify
+tests: all $(TESTS) $(FUZZERS) $(EMULATED_TOOLS)
 
 deps:
 	@sh tests/deps.sh $(DEBS)

@@ -7,8 +7,9 @@
 #include <time.h>
 
 #include "kernels/limits.h"
+#include "transforms/device.h"
 
-enum { READ_BYTES = 256 << 20 }; // larger than caches
+enum { READ_BYTES = 256 << 20, COPIES = 4 };
 
 static double now(void)
 {
@@ -27,6 +28,40 @@ static double median(size_t n, double *x)
 {
     qsort(x, n, sizeof *x, ascending);
     return (x[(n - 1) / 2] + x[n / 2]) / 2;
+}
+
+// Arrays that are larger than caches, where the network computes: one that is read, and on a device one that it is copied to.
+struct yardstick {
+    const rs_memory *memory;
+    void *from, *to;
+};
+
+static void close_yardstick(const struct yardstick *y)
+{
+    y->memory->release(y->from);
+    y->memory->release(y->to);
+}
+
+static rs_status open_yardstick(rs_network *n, struct yardstick *y, rs_error *e)
+{
+    const rs_memory *own = rs_network_kernels(n)->memory;
+    *y = (struct yardstick){.memory = rs_memory_of(rs_network_kernels(n))};
+    RS_TRY(rs_network_alloc(n, READ_BYTES, &y->from, e));
+    if (own == NULL) memset(y->from, 1, READ_BYTES);
+    else y->memory->zero(y->from, READ_BYTES);
+    return own == NULL ? RS_OK : rs_network_alloc(n, READ_BYTES, &y->to, e);
+}
+
+// Bytes a second: read, or on a device read and written by copies.
+static rs_status read_rate(rs_network *n, const struct yardstick *y, double *rate, rs_error *e)
+{
+    const double start = now();
+    double bytes = 0;
+    if (y->to == NULL) bytes = rs_limits_read(y->from, READ_BYTES);
+    for (int i = 0; y->to != NULL && i < COPIES; i++, bytes += 2.0 * READ_BYTES) y->memory->move(y->to, y->from, READ_BYTES);
+    RS_TRY(rs_network_settle(n, e));
+    *rate = bytes / (now() - start);
+    return RS_OK;
 }
 
 // What a token reads of the layers and the head, and the products of codes that it needs.
@@ -74,15 +109,13 @@ static rs_status round_of(rs_network *n, rs_generator *g[2], const rs_bench_opti
     return RS_OK;
 }
 
-static rs_status measure(rs_network *n, const rs_bench_options *o, const rs_int_kernels *by, rs_generator *g[2], const int32_t *ids, const void *memory, const struct times *t, rs_bench_result *r,
+static rs_status measure(rs_network *n, const rs_bench_options *o, const rs_int_kernels *by, rs_generator *g[2], const int32_t *ids, const struct yardstick *yard, const struct times *t, rs_bench_result *r,
                          rs_error *e)
 {
     const int ways = r->junctions ? 2 : 1;
     for (size_t i = 0; i < o->rounds; i++) {
-        double start = now();
-        const double bytes = rs_limits_read(memory, READ_BYTES);
-        t->read[i] = bytes / (now() - start);
-        start = now();
+        RS_TRY(read_rate(n, yard, &t->read[i], e));
+        const double start = now();
         const double products = rs_limits_products(by);
         t->products[i] = products / (now() - start);
         RS_TRY(round_of(n, g, o, ways, ids, t, i, e));
@@ -107,8 +140,8 @@ static rs_status run(rs_network *n, const rs_bench_options *o, const rs_int_kern
     const size_t all = o->prefill + o->tokens;
     int32_t *ids = malloc(all * sizeof *ids);
     double *row = calloc(ROWS * o->rounds, sizeof *row);
-    uint64_t *memory = aligned_alloc(64, READ_BYTES);
-    rs_status s = ids == NULL || row == NULL || memory == NULL ? rs_fail(e, RS_E_NOMEM, "benchmark") : RS_OK;
+    struct yardstick yard = {.memory = &rs_memory_process};
+    rs_status s = ids == NULL || row == NULL ? rs_fail(e, RS_E_NOMEM, "benchmark") : open_yardstick(n, &yard, e);
     if (s == RS_OK) {
         const size_t m = o->rounds;
         const struct times t = {{row, row + m}, {row + 2 * m, row + 3 * m}, row + 4 * m, row + 5 * m, row + 6 * m, row + 7 * m};
@@ -117,19 +150,18 @@ static rs_status run(rs_network *n, const rs_bench_options *o, const rs_int_kern
             state = state * 1664525u + 1013904223u;
             ids[i] = (int32_t)((state >> 8) % rs_network_config(n)->V);
         }
-        memset(memory, 1, READ_BYTES);
-        s = measure(n, o, by, g, ids, memory, &t, r, e);
+        s = measure(n, o, by, g, ids, &yard, &t, r, e);
     }
     rs_network_residual(n, true);
     free(ids);
     free(row);
-    free(memory);
+    close_yardstick(&yard);
     return s;
 }
 
 rs_status rs_bench_run(rs_network *n, const rs_bench_options *o, rs_bench_result *r, rs_error *e)
 {
-    const rs_int_kernels *by = o->by != NULL ? o->by : rs_int_cpu();
+    const rs_int_kernels *by = o->by != NULL ? o->by : rs_device_products(rs_network_kernels(n));
     rs_generator *g[2] = {NULL, NULL};
     memset(r, 0, sizeof *r);
     rs_status s = RS_OK;

@@ -7,7 +7,7 @@
 
 typedef struct rs_bench_options {
     size_t prefill, tokens, rounds;   // tokens of the prompt, tokens behind it, how often; each at least 1
-    const rs_int_kernels *by;         // NULL: the best here
+    const rs_int_kernels *by;         // NULL: the best where n computes
     void (*progress)(void *context, double rounds_done); // NULL allowed
     void *context;
 } rs_bench_options;
@@ -18,7 +18,7 @@ typedef struct rs_bench_result {
     double prefill_cost, decode_cost; // time with them / time without, minus 1, medians; else 0
     double bytes;                     // read for a token behind the prompt: weights, LM head, junctions, the mean of the KV cache
     double products;                  // of codes, for a token
-    double read_rate, products_rate;  // limits of this machine (kernels/limits.h), per second; products_rate 0: the kernels have no instruction for them
+    double read_rate, products_rate;  // limits of this machine (kernels/limits.h; of a device what copies read and write), per second; products_rate 0: the kernels have no instruction for them
     double read_share, products_share; // of these: decode bytes, prefill products
     size_t cache_bytes;               // of the KV cache
 } rs_bench_result;

@@ -16,8 +16,10 @@ typedef struct batch {
     const rs_eval_options *o;
     size_t V;
     size_t rows;          // rows of logits at a time: ROWS, or all of a short window
-    float *x[2];          // hidden states of the network and of the reference [windows in the batch * ctx, d]
+    rs_network *n[2];     // the network and the reference, or NULL
+    float *x[2];          // their hidden states [windows in the batch * ctx, d]
     float *logits[2];     // [rows, V]
+    float *got[2];        // the same in the process, where they lie elsewhere
     int32_t *ids;         // [ctx] of one window
     double *nll, *kl;     // [rows]
     uint8_t *top;         // [rows]
@@ -57,30 +59,38 @@ static rs_status hidden(rs_network *n, batch *b, const int32_t *ids, size_t firs
                 b->o->progress(b->o->context, (double)(first * ctx) + (double)(count * ctx) * (base + share * (double)(i * count + w + 1) / (double)(L * count)));
         }
     }
-    return RS_OK;
+    return rs_network_settle(n, e);
+}
+
+// Logits [rows, V] of network i of the pair, in the process.
+static const float *in_process(const batch *b, int i, size_t rows)
+{
+    if (b->got[i] == NULL) return b->logits[i];
+    rs_memory_of(rs_network_kernels(b->n[i]))->get(b->got[i], b->logits[i], rows * b->V * sizeof(float));
+    return b->got[i];
 }
 
 // Scores one window from its hidden states.
-static rs_status score(rs_network *n, rs_network *ref, batch *b, const int32_t *ids, size_t w, size_t slot, rs_error *e)
+static rs_status score(batch *b, const int32_t *ids, size_t w, size_t slot, rs_error *e)
 {
     const size_t ctx = b->o->ctx, V = b->V;
     window_ids(b->o, ids, w, b->ids);
     for (size_t at = 0; at < ctx - 1; at += b->rows) {
         size_t m = ctx - 1 - at < b->rows ? ctx - 1 - at : b->rows;
-        size_t d = rs_network_shape(n)->d;
-        RS_TRY(rs_network_logits(n, m, b->x[0] + (slot * ctx + at) * d, b->logits[0], e));
-        rs_network_kernels(n)->cross_entropy(m, V, b->logits[0], V, b->ids + at + 1, b->nll, NULL);
+        for (int i = 1; i >= 0; i--) { // the reference first: what is summed of it is there before the other
+            if (b->n[i] == NULL) continue;
+            size_t d = rs_network_shape(b->n[i])->d;
+            RS_TRY(rs_network_logits(b->n[i], m, b->x[i] + (slot * ctx + at) * d, b->logits[i], e));
+            RS_TRY(rs_network_losses(b->n[i], m, b->logits[i], b->ids + at + 1, b->nll, e));
+            for (size_t r = 0; i == 1 && r < m; r++) b->ref_sum += b->nll[r];
+        }
         for (size_t i = 0; i < m; i++) {
             b->sum += b->nll[i];
             b->sum_sq += b->nll[i] * b->nll[i];
         }
-        if (ref == NULL) continue;
-        d = rs_network_shape(ref)->d;
-        RS_TRY(rs_network_logits(ref, m, b->x[1] + (slot * ctx + at) * d, b->logits[1], e));
-        rs_network_kernels(ref)->cross_entropy(m, V, b->logits[1], V, b->ids + at + 1, b->nll, NULL);
-        rs_measure_kl(m, V, b->logits[0], b->logits[1], b->kl, b->top);
+        if (b->n[1] == NULL) continue;
+        rs_measure_kl(m, V, in_process(b, 0, m), in_process(b, 1, m), b->kl, b->top);
         for (size_t i = 0; i < m; i++) {
-            b->ref_sum += b->nll[i];
             b->kl_sum += b->kl[i];
             b->kl_max = b->kl[i] > b->kl_max || b->kl[i] != b->kl[i] ? b->kl[i] : b->kl_max;
             b->same += b->top[i];
@@ -89,37 +99,50 @@ static rs_status score(rs_network *n, rs_network *ref, batch *b, const int32_t *
     return RS_OK;
 }
 
-static rs_status run(rs_network *n, rs_network *ref, batch *b, const int32_t *ids, size_t windows, size_t per_batch, rs_error *e)
+static rs_status run(batch *b, const int32_t *ids, size_t windows, size_t per_batch, rs_error *e)
 {
-    const double half = ref != NULL ? 0.5 : 1;
+    const double half = b->n[1] != NULL ? 0.5 : 1;
     for (size_t first = 0; first < windows; first += per_batch) {
         size_t count = windows - first < per_batch ? windows - first : per_batch;
-        RS_TRY(hidden(n, b, ids, first, count, b->x[0], half * 0.85, 0, e));
-        if (ref != NULL) RS_TRY(hidden(ref, b, ids, first, count, b->x[1], half * 0.85, half * 0.85, e));
+        for (int i = 0; i < 2 && b->n[i] != NULL; i++) RS_TRY(hidden(b->n[i], b, ids, first, count, b->x[i], half * 0.85, i * half * 0.85, e));
         for (size_t w = 0; w < count; w++) {
-            RS_TRY(score(n, ref, b, ids, first + w, w, e));
+            RS_TRY(score(b, ids, first + w, w, e));
             if (b->o->progress != NULL) b->o->progress(b->o->context, (double)(b->o->ctx) * ((double)first + (double)count * (0.85 + 0.15 * (double)(w + 1) / (double)count)));
         }
     }
     return RS_OK;
 }
 
-static rs_status allocate(batch *b, size_t windows, size_t d, size_t ref_d, rs_error *e)
+static rs_status allocate(batch *b, size_t windows, rs_error *e)
 {
-    const size_t ctx = b->o->ctx;
-    b->x[0] = malloc(windows * ctx * d * sizeof(float));
-    b->logits[0] = malloc(b->rows * b->V * sizeof(float));
+    const size_t ctx = b->o->ctx, bytes = b->rows * b->V * sizeof(float);
     b->ids = malloc(ctx * sizeof *b->ids);
     b->nll = malloc(b->rows * sizeof *b->nll);
     b->kl = malloc(b->rows * sizeof *b->kl);
     b->top = malloc(b->rows);
-    bool ok = b->x[0] != NULL && b->logits[0] != NULL && b->ids != NULL && b->nll != NULL && b->kl != NULL && b->top != NULL;
-    if (ok && ref_d != 0) {
-        b->x[1] = malloc(windows * ctx * ref_d * sizeof(float));
-        b->logits[1] = malloc(b->rows * b->V * sizeof(float));
-        ok = b->x[1] != NULL && b->logits[1] != NULL;
+    bool ok = b->ids != NULL && b->nll != NULL && b->kl != NULL && b->top != NULL;
+    for (int i = 0; ok && i < 2 && b->n[i] != NULL; i++) {
+        RS_TRY(rs_network_alloc(b->n[i], windows * ctx * rs_network_shape(b->n[i])->d * sizeof(float), (void **)&b->x[i], e));
+        RS_TRY(rs_network_alloc(b->n[i], bytes, (void **)&b->logits[i], e));
+        if (b->n[1] == NULL || rs_network_kernels(b->n[i])->memory == NULL) continue;
+        b->got[i] = malloc(bytes);
+        ok = b->got[i] != NULL;
     }
     return ok ? RS_OK : rs_fail(e, RS_E_NOMEM, "hidden states of %zu windows of %zu tokens", windows, ctx);
+}
+
+static void release(batch *b)
+{
+    for (int i = 0; i < 2 && b->n[i] != NULL; i++) {
+        const rs_memory *m = rs_memory_of(rs_network_kernels(b->n[i]));
+        m->release(b->x[i]);
+        m->release(b->logits[i]);
+        free(b->got[i]);
+    }
+    free(b->ids);
+    free(b->nll);
+    free(b->kl);
+    free(b->top);
 }
 
 rs_status rs_eval_perplexity(rs_network *n, rs_network *ref, const int32_t *ids, size_t count, const rs_eval_options *o, rs_eval_result *r, rs_error *e)
@@ -133,23 +156,16 @@ rs_status rs_eval_perplexity(rs_network *n, rs_network *ref, const int32_t *ids,
     uint64_t mem = o->mem != 0 ? o->mem : DEFAULT_MEM;
     size_t per_window = o->ctx * (d + ref_d) * sizeof(float), per_batch = (size_t)(mem / 2 / per_window);
     per_batch = per_batch < 1 ? 1 : per_batch > windows ? windows : per_batch;
-    batch b = {.o = o, .V = V, .rows = ROWS > o->ctx - 1 ? o->ctx - 1 : ROWS};
-    rs_status s = allocate(&b, per_batch, d, ref_d, e);
+    batch b = {.o = o, .V = V, .n = {n, ref}, .rows = ROWS > o->ctx - 1 ? o->ctx - 1 : ROWS};
+    rs_status s = allocate(&b, per_batch, e);
     double start = now();
-    if (s == RS_OK) s = run(n, ref, &b, ids, windows, per_batch, e);
+    if (s == RS_OK) s = run(&b, ids, windows, per_batch, e);
     if (s == RS_OK) {
         double p = (double)(windows * (o->ctx - 1)), mean = b.sum / p;
         *r = (rs_eval_result){.windows = windows, .tokens = windows * o->ctx, .predictions = windows * (o->ctx - 1), .nll = mean, .perplexity = exp(mean), .seconds = now() - start,
                               .ref_nll = b.ref_sum / p, .ref_perplexity = exp(b.ref_sum / p), .kl = b.kl_sum / p, .kl_max = b.kl_max, .top1 = (double)b.same / p};
         r->nll_stderr = p > 1 ? sqrt((b.sum_sq / p - mean * mean > 0 ? b.sum_sq / p - mean * mean : 0) / (p - 1)) : 0;
     }
-    for (int i = 0; i < 2; i++) {
-        free(b.x[i]);
-        free(b.logits[i]);
-    }
-    free(b.ids);
-    free(b.nll);
-    free(b.kl);
-    free(b.top);
+    release(&b);
     return s;
 }

@@ -35,6 +35,7 @@ static const char usage_text[] =
     "  --bos              each window, question or prompt starts with the model's BOS token\n"
     "  --integer          multiply packed weights and activations as integers and attend to a packed KV cache, instead of simulating both in f32; prompts always are\n"
     "  --reference        compute with the plain C kernels\n"
+    "      --device D     cpu (default), or cuda: compute on the GPU, which must be there (else exit 2)\n"
     "      --mem SIZE     memory for hidden states and logits (default 256M); weights are decoded one layer at a time\n"
     "  -j, --threads N    threads (default: all processors)\n"
     "      --json         results as JSON\n"
@@ -110,9 +111,9 @@ static rs_status parse(void *context, int id, const char *value, rs_error *e)
     }
 }
 
-static rs_status check(const struct parsed *p, rs_error *e)
+static rs_status check(struct parsed *p, rs_error *e)
 {
-    const rs_eval_cli *o = &p->c;
+    rs_eval_cli *o = &p->c;
     const bool prompt = o->prompt != NULL || o->prompt_file != NULL;
     if (o->model == NULL) return rs_fail(e, RS_USAGE, "no model given; try rs-eval --help");
     const int modes = (o->text != NULL) + (o->tasks != NULL) + (o->prompt != NULL) + (o->prompt_file != NULL) + o->bench;
@@ -125,7 +126,13 @@ static rs_status check(const struct parsed *p, rs_error *e)
     if (o->chat && o->bos) return rs_fail(e, RS_USAGE, "--bos does not go with --chat: the template says how a text begins");
     if (!prompt && !o->bench && p->number) return rs_fail(e, RS_USAGE, "--tokens goes with --prompt and --bench");
     if (!o->bench && p->measuring) return rs_fail(e, RS_USAGE, "--prefill and --rounds go with --bench");
-    return rs_cli_one_stdin(5, (const char *const[]){o->model, o->text, o->tasks, o->against, o->prompt_file}, e);
+    RS_TRY(rs_cli_one_stdin(5, (const char *const[]){o->model, o->text, o->tasks, o->against, o->prompt_file}, e));
+    RS_TRY(rs_device_find(o->cli.device, &o->k, &o->by, e));
+    if (!o->reference) return RS_OK;
+    if (o->k->memory != NULL) return rs_fail(e, RS_USAGE, "--reference computes on the CPU: without --device cuda");
+    o->k = rs_kernels_reference();
+    o->by = rs_int_reference();
+    return RS_OK;
 }
 
 rs_status rs_eval_cli_parse(rs_eval_cli *c, int argc, char **argv, rs_error *e)

@@ -5,6 +5,7 @@
 
 #include "formats/cli.h"
 #include "inspect/sample.h"
+#include "transforms/device.h"
 
 // What was asked for, one of --text, --tasks, --prompt, --prompt-file and --bench; texts are those of argv, NULL where not given.
 typedef struct rs_eval_cli {
@@ -12,6 +13,8 @@ typedef struct rs_eval_cli {
     const char *model, *text, *against, *tasks, *delimiter, *scores, *prompt, *prompt_file, *system;
     int64_t ctx, windows, limit, tokens, prefill, rounds; // windows, limit: 0 = all
     rs_sampler_options sampling;
+    const rs_kernels *k;       // of --device or --reference
+    const rs_int_kernels *by;
     bool bench, chat, bos, reference, integer, ignore_eos;
 } rs_eval_cli;
 

@@ -5,21 +5,27 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "transforms/device.h"
+
 enum { CHUNK = 512 };
 
 struct rs_generator {
     rs_network *n;
     size_t L, d, capacity, bytes;
     rs_kv_cache *cache; // [L]
-    float *x, *logits;  // [CHUNK, d], [V]
+    float *x, *logits;  // [CHUNK, d], [V], where the network computes
+    float *got;         // [V]: logits in the process, where they lie elsewhere
 };
 
 static rs_status open_generator(rs_generator *g, rs_error *e)
 {
+    const size_t logits = (size_t)rs_network_config(g->n)->V * sizeof *g->logits;
+    const bool elsewhere = rs_network_kernels(g->n)->memory != NULL;
     g->cache = calloc(g->L, sizeof *g->cache);
-    g->x = malloc((g->capacity < CHUNK ? g->capacity : CHUNK) * g->d * sizeof *g->x);
-    g->logits = malloc((size_t)rs_network_config(g->n)->V * sizeof *g->logits);
-    if (g->cache == NULL || g->x == NULL || g->logits == NULL) return rs_fail(e, RS_E_NOMEM, "generation");
+    g->got = elsewhere ? malloc(logits) : NULL;
+    if (g->cache == NULL || (elsewhere && g->got == NULL)) return rs_fail(e, RS_E_NOMEM, "generation");
+    RS_TRY(rs_network_alloc(g->n, (g->capacity < CHUNK ? g->capacity : CHUNK) * g->d * sizeof *g->x, (void **)&g->x, e));
+    RS_TRY(rs_network_alloc(g->n, logits, (void **)&g->logits, e));
     for (size_t i = 0; i < g->L; i++) {
         RS_TRY(rs_network_cache(g->n, g->capacity, &g->cache[i], e));
         g->bytes += rs_kv_cache_bytes(&g->cache[i]);
@@ -38,7 +44,7 @@ rs_status rs_generator_open(rs_generator **out, rs_network *n, const rs_int_kern
     g->L = (size_t)rs_network_config(n)->L;
     g->d = rs_network_shape(n)->d;
     g->capacity = capacity;
-    rs_network_integer(n, by != NULL ? by : rs_int_cpu());
+    rs_network_integer(n, by != NULL ? by : rs_device_products(rs_network_kernels(n)));
     rs_status s = open_generator(g, e);
     if (s != RS_OK) {
         rs_generator_close(g);
@@ -50,10 +56,12 @@ rs_status rs_generator_open(rs_generator **out, rs_network *n, const rs_int_kern
 void rs_generator_close(rs_generator *g)
 {
     if (g == NULL) return;
-    for (size_t i = 0; g->cache != NULL && i < g->L; i++) free(g->cache[i].memory);
+    const rs_memory *m = rs_memory_of(rs_network_kernels(g->n));
+    for (size_t i = 0; g->cache != NULL && i < g->L; i++) m->release(g->cache[i].memory);
+    m->release(g->x);
+    m->release(g->logits);
     free(g->cache);
-    free(g->x);
-    free(g->logits);
+    free(g->got);
     free(g);
 }
 
@@ -86,5 +94,8 @@ rs_status rs_generator_feed(rs_generator *g, const int32_t *ids, size_t count, c
         if (done + m == count) RS_TRY(rs_network_logits(g->n, 1, g->x + (m - 1) * g->d, g->logits, e));
     }
     *logits = g->logits;
-    return RS_OK;
+    if (g->got == NULL) return RS_OK;
+    rs_network_kernels(g->n)->memory->get(g->got, g->logits, (size_t)rs_network_config(g->n)->V * sizeof *g->got);
+    *logits = g->got;
+    return rs_network_settle(g->n, e);
 }

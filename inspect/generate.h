@@ -7,7 +7,7 @@
 
 typedef struct rs_generator rs_generator;
 
-// Over n (borrowed; from now on it multiplies codes as integers), for at most capacity tokens in all. by: the integer kernels (NULL: the best here).
+// Over n (borrowed; from now on it multiplies codes as integers), for at most capacity tokens in all. by: the integer kernels (NULL: the best where n computes).
 // RS_USAGE (no cache of that size), E_NOMEM. Free with rs_generator_close (NULL allowed).
 RS_MUST_CHECK rs_status rs_generator_open(rs_generator **g, rs_network *n, const rs_int_kernels *by, size_t capacity, rs_error *e);
 void rs_generator_close(rs_generator *g);

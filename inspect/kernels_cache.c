@@ -47,7 +47,7 @@ static void compare(rs_kernels_state *s, const rs_kv_cache *c, const fixture *f,
     }
 }
 
-static rs_status variant(rs_kernels_state *s, const rs_network *n, fixture *f, const rs_int_kernels *by, rs_error *e)
+static rs_status variant(rs_kernels_state *s, rs_network *n, fixture *f, const rs_int_kernels *by, rs_error *e)
 {
     rs_kv_cache c;
     RS_TRY(rs_network_cache(n, s->S, &c, e));
@@ -77,7 +77,7 @@ static rs_status variant(rs_kernels_state *s, const rs_network *n, fixture *f, c
 }
 
 // The same of a device, whose bytes must be those of the reference.
-static rs_status device(rs_kernels_state *s, const rs_network *n, fixture *f, const rs_int_kernels *by, rs_error *e)
+static rs_status device(rs_kernels_state *s, rs_network *n, fixture *f, const rs_int_kernels *by, rs_error *e)
 {
     const rs_memory *m = rs_int_memory(by);
     rs_kv_cache c;
@@ -109,7 +109,7 @@ static rs_status device(rs_kernels_state *s, const rs_network *n, fixture *f, co
     return status;
 }
 
-rs_status rs_kernels_cache(rs_kernels_state *s, const rs_network *n, const float *k, const float *v, rs_error *e)
+rs_status rs_kernels_cache(rs_kernels_state *s, rs_network *n, const float *k, const float *v, rs_error *e)
 {
     const rs_decoder_shape *shape = rs_network_shape(n);
     const size_t all = s->S * shape->n_kv * shape->h;

@@ -27,7 +27,7 @@ double rs_kernels_total(const rs_mapped *m)
     return (double)rs_mapped_head(m)->layers * RS_KERNELS_ROLES;
 }
 
-// The networks (nudged and device are the simulated one once more), their hidden states, two runs of a layer.
+// The networks (nudged is the simulated one once more; device NULL where there is none), their hidden states, here, two runs of a layer.
 typedef struct walk {
     rs_kernels_state s;
     rs_network *n[NETWORKS];
@@ -61,6 +61,7 @@ static void drop(walk *w)
         for (int p = 0; p < RS_KERNELS_PLACES; p++) free(r->place[p]);
     }
     for (int j = 0; j < NUDGED; j++) rs_network_close(w->n[j]);
+    rs_network_close(w->n[DEVICE]);
 }
 
 static rs_status matrices(walk *w, const rs_decoder_layer *l, rs_error *e)
@@ -103,7 +104,7 @@ static rs_status layer(walk *w, rs_error *e)
     nudge(w);
     RS_TRY(rs_network_forward(w->n[SIMULATED], w->s.S, w->x[NUDGED], NULL, NULL, e));
     RS_TRY(rs_network_forward(w->n[INTEGER], w->s.S, w->x[INTEGER], NULL, NULL, e));
-    if (w->s.o->device != NULL) RS_TRY(rs_kernels_device_layer(&w->s, w->n[INTEGER], integer, w->x[DEVICE], e));
+    if (w->s.o->device != NULL) RS_TRY(rs_kernels_device_layer(&w->s, w->n[DEVICE], w->x[DEVICE], e));
     for (int j = PLAIN; j <= SUMS; j++) {
         RS_TRY(rs_network_load(w->n[j], w->s.layer, &unused, e));
         RS_TRY(rs_network_forward(w->n[j], w->s.S, w->x[j], NULL, NULL, e));
@@ -164,10 +165,12 @@ rs_status rs_kernels_check(const rs_mapped *m, const int32_t *ids, size_t S, con
     if (s == RS_OK) s = rs_network_open(&w.n[INTEGER], m, NULL, e);
     if (s == RS_OK) s = rs_network_open(&w.n[PLAIN], m, rs_kernels_reference(), e);
     if (s == RS_OK) s = rs_network_open(&w.n[SUMS], m, NULL, e);
+    if (s == RS_OK && o->device != NULL) s = rs_network_open(&w.n[DEVICE], m, o->device, e);
     if (s == RS_OK) {
+        if (o->device != NULL) rs_network_integer(w.n[DEVICE], o->device_variants[o->n_device_variants - 1]);
         rs_network_integer(w.n[INTEGER], w.s.variants[w.s.n_variants - 1]);
         rs_network_sums(w.n[SUMS]);
-        w.n[NUDGED] = w.n[DEVICE] = w.n[SIMULATED];
+        w.n[NUDGED] = w.n[SIMULATED];
         s = allocate(&w, e);
     }
     if (s == RS_OK) s = run(&w, ids, e);

@@ -31,10 +31,10 @@ RS_MUST_CHECK rs_status rs_kernels_matrix(rs_kernels_state *s, size_t role, cons
 size_t rs_kernels_repeat(const rs_kernels_state *s);
 // The operations of the device's table on what the simulated run of a layer saw, x: its input [S, d], against the reference. E_NOMEM, E_INTERNAL.
 RS_MUST_CHECK rs_status rs_kernels_device(rs_kernels_state *s, rs_network *n, const rs_decoder_layer *l, const rs_kernels_run *sim, const float *x, rs_error *e);
-// x [S, d] in place through the integer network's layer, on the device. E_NOMEM, E_INTERNAL.
-RS_MUST_CHECK rs_status rs_kernels_device_layer(rs_kernels_state *s, rs_network *n, const rs_decoder_layer *integer, float *x, rs_error *e);
+// x [S, d] in place through the layer of the integer network n on the device. E_NOMEM, E_INTERNAL.
+RS_MUST_CHECK rs_status rs_kernels_device_layer(rs_kernels_state *s, rs_network *n, float *x, rs_error *e);
 // The packed cache of K and V [S, n_kv h] as they are before quantising. E_NOMEM, E_INTERNAL.
-RS_MUST_CHECK rs_status rs_kernels_cache(rs_kernels_state *s, const rs_network *n, const float *k, const float *v, rs_error *e);
+RS_MUST_CHECK rs_status rs_kernels_cache(rs_kernels_state *s, rs_network *n, const float *k, const float *v, rs_error *e);
 // The stages of the layer that both networks have loaded; sim: the simulated run of it, x: its input [S, d]. E_NOMEM, E_VALUE.
 RS_MUST_CHECK rs_status rs_kernels_stages(rs_kernels_state *s, rs_network *n, const rs_decoder_layer *simulated, const rs_decoder_layer *integer, const rs_kernels_run *sim, rs_kernels_run *run,
                                           const float *x, rs_error *e);
@@ -52,7 +52,7 @@ RS_MUST_CHECK rs_status rs_kernels_codes(rs_kernels_state *s, const rs_kernels_p
 double rs_kernels_largest(size_t n, const float *x);
 // Fills a run's places as the taps call it (a rs_tap_fn; context: the run).
 void rs_kernels_tap(void *context, rs_tap tap, size_t rows, size_t cols, const float *x, size_t ld);
-// Logits of hidden states x [S, d] of networks sim, integer, plain, sums, nudged (the first once more) and, where there is one, device (likewise) into r. E_NOMEM.
+// Logits of hidden states x [S, d] of networks sim, integer, plain, sums, nudged (the first once more) and, where there is one, device (x is here all the same) into r. E_NOMEM.
 RS_MUST_CHECK rs_status rs_kernels_logits_compare(rs_kernels_state *s, rs_network *const n[6], float *const x[6], rs_error *e);
 
 #endif

@@ -7,6 +7,23 @@
 
 enum { ROWS = 16, OTHERS = 5, SUMS = 2 }; // the last one only where there is a device
 
+// Logits of x [rows, d], both here, wherever the network is.
+static rs_status logits(rs_network *n, size_t rows, const float *x, float *out, rs_error *e)
+{
+    const rs_memory *m = rs_network_kernels(n)->memory;
+    const size_t in_bytes = rows * rs_network_shape(n)->d * sizeof *x, out_bytes = rows * (size_t)rs_network_config(n)->V * sizeof *out;
+    float *in = NULL, *there = NULL;
+    if (m == NULL) return rs_network_logits(n, rows, x, out, e);
+    rs_status s = rs_network_alloc(n, in_bytes, (void **)&in, e);
+    if (s == RS_OK) s = rs_network_alloc(n, out_bytes, (void **)&there, e);
+    if (s == RS_OK) m->put(in, x, in_bytes);
+    if (s == RS_OK) s = rs_network_logits(n, rows, in, there, e);
+    if (s == RS_OK) m->get(out, there, out_bytes);
+    m->release(in);
+    m->release(there);
+    return s == RS_OK ? rs_network_settle(n, e) : s;
+}
+
 static rs_status compare(rs_kernels_state *s, rs_network *const n[6], float *const x[6], float *want, float *got, float *integers, double *kl, uint8_t *top, rs_error *e)
 {
     rs_kernels_logits *to[OTHERS] = {&s->r->integer, &s->r->plain, &s->r->of_sums, &s->r->nudged, &s->r->on_device};
@@ -14,9 +31,9 @@ static rs_status compare(rs_kernels_state *s, rs_network *const n[6], float *con
     const size_t d = rs_network_shape(n[0])->d, V = (size_t)rs_network_config(n[0])->V;
     for (size_t at = 0; at < s->S; at += ROWS) {
         const size_t m = s->S - at < ROWS ? s->S - at : ROWS;
-        RS_TRY(rs_network_logits(n[0], m, x[0] + at * d, want, e));
+        RS_TRY(logits(n[0], m, x[0] + at * d, want, e));
         for (int j = 0; j < others; j++) {
-            RS_TRY(rs_network_logits(n[j + 1], m, x[j + 1] + at * d, got, e));
+            RS_TRY(logits(n[j + 1], m, x[j + 1] + at * d, got, e));
             if (j == 0) memcpy(integers, got, m * V * sizeof *got);
             for (size_t i = 0; j == SUMS && i < m * V; i++) s->r->unequal += memcmp(&got[i], &integers[i], sizeof *got) != 0;
             rs_measure_add(&to[j]->difference, m * V, got, want);

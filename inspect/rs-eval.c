@@ -68,7 +68,7 @@ static rs_status perplexity(const rs_eval_cli *o, const rs_mapped *m, rs_network
     if (o->against != NULL) {
         *file = o->against;
         s = rs_mapped_open(&ref_m, o->against, e);
-        if (s == RS_OK) s = rs_network_open(&ref, ref_m, o->reference ? rs_kernels_reference() : NULL, e);
+        if (s == RS_OK) s = rs_network_open(&ref, ref_m, o->k, e);
         if (s == RS_OK) rs_network_sums(ref);
         if (s == RS_OK) *file = o->model;
     }
@@ -220,7 +220,7 @@ static rs_status answer(const rs_eval_cli *o, const rs_mapped *m, rs_network *n,
     if (s == RS_OK && !o->ignore_eos) s = rs_text_stops(m, rs_network_config(n), t, &stops, e);
     if (s == RS_OK) s = prompt_text(o, m, file, &text, &len, e);
     const rs_prompt_options options = {.tokens = (size_t)o->tokens, .sampling = o->sampling, .bos = o->bos, .bos_id = (int32_t)rs_network_config(n)->bos, .stop = stops.id, .n_stop = stops.n,
-                                       .by = o->reference ? rs_int_reference() : NULL, .piece = on_piece, .context = &a};
+                                       .by = o->by, .piece = on_piece, .context = &a};
     if (s == RS_OK) s = rs_prompt_continue(n, t, text, len, &options, &r, e);
     if (s == RS_OK) s = rs_mapped_check(m, e);
     if (s == RS_OK) s = print_answer(o, &a, &r, e);
@@ -234,23 +234,22 @@ static rs_status answer(const rs_eval_cli *o, const rs_mapped *m, rs_network *n,
 
 static rs_status print_bench(const rs_eval_cli *o, const rs_bench_options *b, const rs_bench_result *r, rs_error *e)
 {
-    const rs_int_kernels *by = b->by != NULL ? b->by : rs_int_cpu();
-    if (o->cli.json) return print_json(rs_bench_report_json(r, b, rs_int_name(by), rs_threads_get()), e);
+    if (o->cli.json) return print_json(rs_bench_report_json(r, b, rs_int_name(b->by), rs_threads_get()), e);
     printf("prefill      %.1f tokens/s (%zu tokens); %.3g products of codes a second, ", r->prefill, b->prefill, r->products * r->prefill);
-    if (r->products_rate > 0) printf("%.0f %% of what %s reaches on registers\n", 100 * r->products_share, rs_int_instruction(by));
-    else printf("in plain C\n");
+    if (r->products_rate > 0) printf("%.0f %% of what %s reaches on registers\n", 100 * r->products_share, rs_int_instruction(b->by));
+    else printf("%s\n", b->by == rs_int_reference() ? "in plain C" : rs_int_instruction(b->by));
     printf("decode       %.1f tokens/s (%zu tokens); %.1f MB a token, %.0f %% of the read bandwidth of %.1f GB/s\n", r->decode, b->tokens, 1e-6 * r->bytes, 100 * r->read_share, 1e-9 * r->read_rate);
     if (r->junctions) printf("junctions    prefill %+.2f %%, decode %+.2f %% of the time without them\n", 100 * r->prefill_cost, 100 * r->decode_cost);
     else printf("junctions    none\n");
     printf("KV cache     %.1f MB for %zu tokens\n", 1e-6 * (double)r->cache_bytes, b->prefill + b->tokens);
-    printf("kernels      %s, %d threads, %zu rounds\n", rs_int_name(by), rs_threads_get(), b->rounds);
+    printf("kernels      %s, %d threads, %zu rounds\n", rs_int_name(b->by), rs_threads_get(), b->rounds);
     return RS_OK;
 }
 
 static rs_status bench(const rs_eval_cli *o, const rs_mapped *m, rs_network *n, rs_error *e)
 {
     rs_progress progress;
-    const rs_bench_options options = {.prefill = (size_t)o->prefill, .tokens = (size_t)o->tokens, .rounds = (size_t)o->rounds, .by = o->reference ? rs_int_reference() : NULL,
+    const rs_bench_options options = {.prefill = (size_t)o->prefill, .tokens = (size_t)o->tokens, .rounds = (size_t)o->rounds, .by = o->by,
                                       .progress = on_progress, .context = &progress};
     rs_bench_result r;
     rs_progress_start(&progress, &o->cli, "bench", "round", (double)o->rounds);
@@ -267,10 +266,10 @@ static rs_status run(const rs_eval_cli *o, const char **file, rs_error *e)
     rs_network *n = NULL;
     *file = o->model;
     rs_status s = rs_mapped_open(&m, o->model, e);
-    if (s == RS_OK) s = rs_network_open(&n, m, o->reference ? rs_kernels_reference() : NULL, e);
+    if (s == RS_OK) s = rs_network_open(&n, m, o->k, e);
     if (s == RS_OK && o->bos && rs_network_config(n)->bos < 0) s = rs_fail(e, RS_USAGE, "--bos: the model's configuration names no BOS token");
     if (s == RS_OK) rs_network_sums(n);
-    if (s == RS_OK && o->integer) rs_network_integer(n, o->reference ? rs_int_reference() : rs_int_cpu());
+    if (s == RS_OK && o->integer) rs_network_integer(n, o->by);
     if (s == RS_OK && o->tasks != NULL) s = questions(o, m, n, file, e);
     if (s == RS_OK && o->text != NULL) s = perplexity(o, m, n, file, e);
     if (s == RS_OK && o->bench) s = bench(o, m, n, e);

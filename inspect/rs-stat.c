@@ -67,7 +67,7 @@ static const rs_value *params(const struct run *r, rs_arena *a)
     (void)rs_map_put(a, map, "ctx", rs_value_uint(a, (uint64_t)r->o->ctx));
     (void)rs_map_put(a, map, "skip", rs_value_uint(a, (uint64_t)r->o->skip));
     (void)rs_map_put(a, map, "blas", rs_value_str(a, openblas_get_corename()));
-    (void)rs_map_put(a, map, "kernels", rs_value_str(a, rs_kernels_cpu()->name));
+    (void)rs_map_put(a, map, "kernels", rs_value_str(a, r->o->k->name));
     return map;
 }
 
@@ -88,7 +88,7 @@ static rs_status open_walk(struct run *r, rs_error *e)
     if (o->text == NULL) return RS_OK;
     RS_TRY(rs_text_ids(r->model, o->text, o->cli.threads, &ids, &count, &r->text_sum, e));
     const rs_calibration_text text = {.ids = ids, .count = count, .samples = (size_t)o->samples, .ctx = (size_t)o->ctx, .skip = (size_t)o->skip, .mem = o->cli.mem};
-    rs_status st = rs_stat_walk_open(&r->walk, r->model, &text, r->work, on_tokens, r, e);
+    rs_status st = rs_stat_walk_open(&r->walk, r->model, r->o->k, &text, r->work, on_tokens, r, e);
     free(ids);
     return st == RS_OK ? rs_mapped_check(r->model, e) : st;
 }

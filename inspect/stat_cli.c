@@ -10,6 +10,7 @@ static const char usage_text[] =
     "                     the residual stream at every basis. The input is mapped, standard input is spooled to a temporary file first\n"
     "      --samples N, --ctx N, --skip N   N sequences of --ctx tokens after the first --skip tokens (default 16, 512, 0)\n"
     "      --mem SIZE     memory for the streams of the text between layers; what is beyond goes to a temporary file\n"
+    "      --device D     cpu (default), or cuda: the model runs on the GPU, which must be there (else exit 2)\n"
     "\n"
     "      --json         print the statistics as JSON in place of the stream; with -v also those of every channel\n"
     "      --csv          the same as a table of values separated by commas\n"
@@ -19,7 +20,7 @@ static const char usage_text[] =
     "  -q, --quiet        no progress line\n"
     "      --help, --version\n"
     "\n"
-    "Exit status: 0 success, 2 usage, 10 to 32 as rs-verify(1) lists them.\n";
+    "Exit status: 0 success, 2 usage, 10 to 32 and 70 as rs-verify(1) lists them.\n";
 
 enum { OPT_TEXT = 1, OPT_SAMPLES, OPT_CTX, OPT_SKIP, OPT_CSV };
 
@@ -56,5 +57,7 @@ rs_status rs_stat_cli_parse(rs_stat_cli *c, int argc, char **argv, rs_error *e)
     if (c->text == NULL && p.only_text != NULL) return rs_fail(e, RS_USAGE, "--%s goes with --text", p.only_text);
     if (c->text == NULL && c->cli.mem != 0) return rs_fail(e, RS_USAGE, "--mem goes with --text");
     if (c->csv && c->cli.json) return rs_fail(e, RS_USAGE, "--json and --csv exclude each other");
+    RS_TRY(rs_device_find(c->cli.device, &c->k, NULL, e));
+    if (c->text == NULL && c->k->memory != NULL) return rs_fail(e, RS_USAGE, "--device goes with --text");
     return rs_cli_one_stdin(2, (const char *const[]){c->input == NULL ? "-" : c->input, c->text}, e);
 }

@@ -4,6 +4,7 @@
 #define RS_INSPECT_STAT_CLI_H
 
 #include "formats/cli.h"
+#include "transforms/device.h"
 
 // What was asked for; texts are those of argv, NULL where not given.
 typedef struct rs_stat_cli {
@@ -11,6 +12,7 @@ typedef struct rs_stat_cli {
     const char *input, *text;
     int64_t samples, ctx, skip;
     bool csv;
+    const rs_kernels *k; // of --device
 } rs_stat_cli;
 
 // Walks argv; --help and --version end the process (rs_cli_parse). RS_USAGE.

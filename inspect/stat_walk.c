@@ -26,6 +26,7 @@ struct rs_stat_walk {
     rs_stat_work *work;
     rs_stat_result *result; // [L, PLACES], and one more: the stream at the last basis
     rs_stat *now[PLACES];   // those of the layer under way
+    float *seen;            // what a tap sees on a device, of one sequence; NULL where there is none
     uint64_t L, done;       // layers that are done; L + 1: the last basis too
     rs_status status;       // of what a tap could not say
     rs_error error;
@@ -63,6 +64,7 @@ void rs_stat_walk_close(rs_stat_walk *w)
     drop(w);
     for (uint64_t i = 0; w->result != NULL && i <= w->L * PLACES; i++) rs_stat_result_clear(&w->result[i]);
     free(w->result);
+    free(w->seen);
     rs_calibration_close(&w->c);
     rs_network_close(w->n);
     free(w);
@@ -100,12 +102,20 @@ static rs_status begin(rs_stat_walk *w, const rs_decoder_layer *l, rs_error *e)
     return RS_OK;
 }
 
+// What a tap sees, in the process.
+static const float *seen(rs_stat_walk *w, size_t rows, size_t cols, const float *x, size_t ld)
+{
+    const rs_memory *m = rs_network_kernels(w->n)->memory;
+    if (m == NULL) return x;
+    m->get(w->seen, x, ((rows - 1) * ld + cols) * sizeof *x);
+    return w->seen;
+}
+
 static void on_tap(void *context, rs_tap tap, size_t rows, size_t cols, const float *x, size_t ld)
 {
     rs_stat_walk *w = context;
-    (void)cols;
     for (int p = 0; p < PLACES && w->status == RS_OK; p++)
-        if (places[p].tap == tap) w->status = rs_stat_add(w->now[p], w->work, rows, x, ld, &w->error);
+        if (places[p].tap == tap) w->status = rs_stat_add(w->now[p], w->work, rows, seen(w, rows, cols, x, ld), ld, &w->error);
 }
 
 static rs_status layer(rs_stat_walk *w, rs_error *e)
@@ -200,22 +210,33 @@ static void on_passed(void *context, double passed)
     if (w->progress != NULL) w->progress(w->context, passed * (double)w->c.ctx / (2 * (double)w->L));
 }
 
-static rs_status prepare(rs_stat_walk *w, const rs_calibration_text *text, rs_error *e)
+// Room for the widest thing that a tap sees of a sequence.
+static rs_status open_seen(rs_stat_walk *w, rs_error *e)
+{
+    const rs_decoder_shape *s = rs_network_shape(w->n);
+    const size_t nq = s->n_q * s->h, wide = nq > s->f ? nq : s->f;
+    if (rs_network_kernels(w->n)->memory == NULL) return RS_OK;
+    w->seen = malloc(w->c.ctx * (wide > s->d ? wide : s->d) * sizeof *w->seen);
+    return w->seen != NULL ? RS_OK : rs_fail(e, RS_E_NOMEM, "activations of %zu tokens", w->c.ctx);
+}
+
+static rs_status prepare(rs_stat_walk *w, const rs_kernels *k, const rs_calibration_text *text, rs_error *e)
 {
     uint64_t count, bytes;
-    RS_TRY(rs_network_open(&w->n, w->m, NULL, e));
+    RS_TRY(rs_network_open(&w->n, w->m, k, e));
     rs_network_sums(w->n);
     w->L = rs_network_config(w->n)->L;
     if (!rs_mul_ok(w->L, PLACES, &count) || !rs_add_ok(count, 1, &count) || !rs_mul_ok(count, sizeof *w->result, &bytes)) return rs_fail(e, RS_E_LIMIT, "statistics of %llu layers", (unsigned long long)w->L);
     w->result = calloc(1, (size_t)bytes);
     if (w->result == NULL) return rs_fail(e, RS_E_NOMEM, "statistics of %llu layers", (unsigned long long)w->L);
     RS_TRY(rs_calibration_open(&w->c, w->n, text, e));
+    RS_TRY(open_seen(w, e));
     w->c.progress = on_passed;
     w->c.context = w;
     return RS_OK;
 }
 
-rs_status rs_stat_walk_open(rs_stat_walk **out, const rs_mapped *m, const rs_calibration_text *text, rs_stat_work *work, void (*progress)(void *context, double tokens), void *context, rs_error *e)
+rs_status rs_stat_walk_open(rs_stat_walk **out, const rs_mapped *m, const rs_kernels *k, const rs_calibration_text *text, rs_stat_work *work, void (*progress)(void *context, double tokens), void *context, rs_error *e)
 {
     rs_stat_walk *w = *out = calloc(1, sizeof *w);
     if (w == NULL) return rs_fail(e, RS_E_NOMEM, "statistics");
@@ -224,7 +245,7 @@ rs_status rs_stat_walk_open(rs_stat_walk **out, const rs_mapped *m, const rs_cal
     w->progress = progress;
     w->context = context;
     w->c.fd = -1;
-    rs_status st = prepare(w, text, e);
+    rs_status st = prepare(w, k, text, e);
     if (st == RS_OK) return RS_OK;
     rs_stat_walk_close(w);
     *out = NULL;

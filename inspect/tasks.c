@@ -53,7 +53,7 @@ static rs_status hidden(rs_network *n, rs_tasks *t, size_t first, size_t last, f
             if (progress != NULL) progress(context, before + 0.9 * work / (double)L);
         }
     }
-    return RS_OK;
+    return rs_network_settle(n, e);
 }
 
 // What one block of logits needs.
@@ -68,10 +68,9 @@ typedef struct block {
 
 static rs_status flush(rs_network *n, block *b, rs_error *e)
 {
-    const size_t V = (size_t)rs_network_config(n)->V;
     if (b->n == 0) return RS_OK;
     RS_TRY(rs_network_logits(n, b->n, b->y, b->logits, e));
-    rs_network_kernels(n)->cross_entropy(b->n, V, b->logits, V, b->target, b->nll, NULL);
+    RS_TRY(rs_network_losses(n, b->n, b->logits, b->target, b->nll, e));
     for (size_t i = 0; i < b->n; i++) b->owner[i]->score -= b->nll[i];
     b->n = 0;
     return RS_OK;
@@ -85,7 +84,7 @@ static rs_status score(rs_network *n, rs_tasks *t, size_t q, const float *x, blo
     for (rs_task_choice *c = t->choice + question->first, *end = c + question->n; c < end; c++) {
         c->score = 0;
         for (size_t i = c->n - c->scored; i < c->n; i++) {
-            memcpy(b->y + b->n * d, x + (c->at + i - 1) * d, d * sizeof *x);
+            rs_memory_of(rs_network_kernels(n))->move(b->y + b->n * d, x + (c->at + i - 1) * d, d * sizeof *x);
             b->target[b->n] = c->ids[i];
             b->owner[b->n] = c;
             if (++b->n == BLOCK) RS_TRY(flush(n, b, e));
@@ -135,13 +134,16 @@ rs_status rs_tasks_score(rs_network *n, rs_tasks *t, uint64_t mem, progress_fn *
     for (size_t q = 0; q < t->n; q++) room = question_rows(t, q) > room ? question_rows(t, q) : room;
     uint64_t bytes;
     if (!rs_mul_ok(room, d * sizeof(float), &bytes)) return rs_fail(e, RS_E_NOMEM, "hidden states of %zu tokens", room);
-    float *x = malloc((size_t)bytes);
-    block b = {.y = malloc(BLOCK * d * sizeof(float)), .logits = malloc(BLOCK * V * sizeof(float))};
-    rs_status s = x != NULL && b.y != NULL && b.logits != NULL ? RS_OK : rs_fail(e, RS_E_NOMEM, "hidden states of %zu tokens", room);
+    const rs_memory *m = rs_memory_of(rs_network_kernels(n));
+    float *x = NULL;
+    block b = {.n = 0};
+    rs_status s = rs_network_alloc(n, (size_t)bytes, (void **)&x, e);
+    if (s == RS_OK) s = rs_network_alloc(n, BLOCK * d * sizeof(float), (void **)&b.y, e);
+    if (s == RS_OK) s = rs_network_alloc(n, BLOCK * V * sizeof(float), (void **)&b.logits, e);
     if (s == RS_OK) s = run(n, t, room, x, &b, progress, context, e);
-    free(x);
-    free(b.y);
-    free(b.logits);
+    m->release(x);
+    m->release(b.y);
+    m->release(b.logits);
     t->seconds = now() - start;
     return s;
 }

@@ -24,7 +24,7 @@ static rs_status measure(const char *in, const char *to, const tiny_spec *s, uin
         tiny_ids(s, COUNT, ids);
         const rs_calibration_text text = {.ids = ids, .count = COUNT, .samples = WINDOWS, .ctx = CTX, .skip = SKIP_TOKENS, .mem = mem};
         st = rs_mapped_open(&m, in, e);
-        if (st == RS_OK) st = rs_stat_walk_open(&walk, m, &text, work, NULL, NULL, e);
+        if (st == RS_OK) st = rs_stat_walk_open(&walk, m, NULL, &text, work, NULL, NULL, e);
     }
     if (st == RS_OK) st = rs_stage_open(&stage, "rs-stat", in, e);
     if (st == RS_OK) st = rs_stage_begin(&stage, to, NULL, 0, rs_reader_head(stage.reader), 1, argv, NULL, e);

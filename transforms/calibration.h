@@ -15,10 +15,10 @@ typedef struct rs_calibration_text {
 typedef struct rs_calibration {
     rs_network *n;       // borrowed
     size_t samples, ctx;
-    float *x;            // [held, ctx, d]: the streams of the first sequences where the walk stands
+    float *x;            // [held, ctx, d]: the streams of the first sequences where the walk stands, where n computes
     size_t held;
     int fd;              // those of the others, one behind the other; -1: none
-    float *copy;         // [ctx, d]
+    float *copy, *work;  // [ctx, d] each: in the process; and what is worked on, where n computes (the same, if that is in the process)
     uint64_t passed;     // halves of a layer that sequences have passed, and whom to tell (NULL allowed): samples x 2 for each pass over a layer
     void (*progress)(void *context, double passed);
     bool (*stop)(void *context); // asked before each sequence of a pass that keeps nothing (NULL allowed): true ends the pass with RS_NO

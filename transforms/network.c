@@ -75,7 +75,8 @@ static rs_status open_network(rs_network *n, rs_error *e)
     RS_TRY(rs_weights_rows(n->norm, rs_mapped_payload(n->m, n->norm), 0, 1, n->norm_gamma, e));
     n->loaded = n->c.L;
     n->at = &n->slot;
-    return open_rope(n, e);
+    RS_TRY(open_rope(n, e));
+    return n->k->memory != NULL ? rs_network_device_open(n, e) : RS_OK;
 }
 
 rs_status rs_network_open(rs_network **out, const rs_mapped *m, const rs_kernels *k, rs_error *e)
@@ -103,12 +104,13 @@ void rs_network_close(rs_network *n)
     for (uint64_t i = 0; n->kept != NULL && i < n->c.L; i++)
         for (int w = 0; w < RS_NETWORK_TENSORS; w++) free(n->kept[i].own[w]);
     free(n->kept);
-    free(n->cache.memory);
+    rs_network_device_close(n);
+    rs_memory_of(n->k)->release(n->cache.memory);
+    rs_memory_of(n->k)->release(n->scratch);
     free(n->norm_gamma);
     free(n->inv_freq);
     free(n->cos);
     free(n->sin);
-    free(n->scratch);
     free(n);
 }
 
@@ -162,6 +164,7 @@ void rs_network_sums(rs_network *n)
 }
 rs_status rs_network_keep(rs_network *n, rs_error *e)
 {
+    if (n->device != NULL) return rs_network_device_keep(n, e);
     n->stay = true;
     if (n->kept == NULL) n->kept = calloc((size_t)n->c.L, sizeof *n->kept);
     n->loaded = n->c.L;
@@ -169,7 +172,7 @@ rs_status rs_network_keep(rs_network *n, rs_error *e)
 }
 const float *rs_network_final_norm(const rs_network *n)
 {
-    return n->norm_gamma;
+    return n->device != NULL ? rs_network_device_norm(n) : n->norm_gamma;
 }
 const float *rs_network_head_direct(const rs_network *n)
 {
@@ -180,7 +183,7 @@ rs_status rs_network_head_rows(const rs_network *n, uint64_t first, uint64_t cou
     return rs_weights_rows(n->head, rs_mapped_payload(n->m, n->head), first, count, out, e);
 }
 
-rs_status rs_network_embed(const rs_network *n, size_t S, const int32_t *ids, float *x, rs_error *e)
+static rs_status embed(const rs_network *n, size_t S, const int32_t *ids, float *x, rs_error *e)
 {
     const uint8_t *payload = rs_mapped_payload(n->m, n->embed);
     for (size_t s = 0; s < S; s++) {
@@ -189,6 +192,18 @@ rs_status rs_network_embed(const rs_network *n, size_t S, const int32_t *ids, fl
     }
     if (!n->stay && n->embed != n->head) rs_mapped_release(n->m, n->embed);
     return RS_OK;
+}
+
+rs_status rs_network_embed(const rs_network *n, size_t S, const int32_t *ids, float *x, rs_error *e)
+{
+    if (n->device == NULL) return embed(n, S, ids, x, e);
+    const size_t bytes = S * n->shape.d * sizeof *x;
+    float *rows = malloc(bytes + (bytes == 0));
+    if (rows == NULL) return rs_fail(e, RS_E_NOMEM, "embeddings of %zu tokens", S);
+    const rs_status s = embed(n, S, ids, rows, e);
+    if (s == RS_OK) n->k->memory->put(x, rows, bytes);
+    free(rows);
+    return s;
 }
 
 rs_status rs_network_rope(rs_network *n, size_t S, const float **cos, const float **sin, rs_error *e)
@@ -206,7 +221,22 @@ rs_status rs_network_rope(rs_network *n, size_t S, const float **cos, const floa
     }
     *cos = n->cos;
     *sin = n->sin;
-    return RS_OK;
+    return n->device != NULL ? rs_network_device_rope(n, n->rope_rows, cos, sin, e) : RS_OK;
+}
+
+rs_status rs_network_alloc(rs_network *n, size_t bytes, void **p, rs_error *e)
+{
+    rs_network_array a = {0};
+    *p = NULL;
+    if (n->device != NULL) RS_TRY(rs_network_room(n, &a, bytes, "arrays", e));
+    else a.p = rs_memory_process.alloc(bytes);
+    *p = a.p;
+    return a.p != NULL ? RS_OK : rs_fail(e, RS_E_NOMEM, "%zu bytes", bytes);
+}
+
+rs_status rs_network_settle(rs_network *n, rs_error *e)
+{
+    return n->device != NULL ? rs_network_device_settle(n, e) : RS_OK;
 }
 
 // Scratch for S tokens.
@@ -214,20 +244,20 @@ static rs_status prepare(rs_network *n, const rs_decoder_layer *layer, size_t S,
 {
     size_t need = rs_decoder_scratch(&n->shape, layer, S);
     if (need <= n->scratch_size) return RS_OK;
-    free(n->scratch);
+    rs_memory_of(n->k)->release(n->scratch);
     n->scratch_size = 0;
-    n->scratch = aligned_alloc(64, (need + 63) / 64 * 64);
-    if (n->scratch == NULL) return rs_fail(e, RS_E_NOMEM, "%zu bytes of activations", need);
+    RS_TRY(rs_network_alloc(n, need, &n->scratch, e));
     n->scratch_size = need;
     return RS_OK;
 }
 
-static rs_status not_finite(const rs_network *n, size_t bad, rs_error *e)
+static rs_status not_finite(rs_network *n, size_t bad, rs_error *e)
 {
+    if (n->device != NULL) rs_network_device_queued(n);
     return bad == 0 ? RS_OK : rs_fail(e, RS_E_VALUE, "layer %llu: %zu rows of activations hold NaN or infinity", (unsigned long long)n->loaded, bad);
 }
 
-rs_status rs_network_cache(const rs_network *n, size_t capacity, rs_kv_cache *cache, rs_error *e)
+rs_status rs_network_cache(rs_network *n, size_t capacity, rs_kv_cache *cache, rs_error *e)
 {
     const rs_plan *plan = &rs_mapped_head(n->m)->plan;
     const rs_act *kv = &plan->kv;
@@ -235,8 +265,8 @@ rs_status rs_network_cache(const rs_network *n, size_t capacity, rs_kv_cache *ca
                              .v_range = rs_network_range(plan->v_range)};
     size_t bytes = rs_kv_cache_bytes(cache);
     if (bytes == 0) return rs_fail(e, RS_USAGE, "no KV cache of %zu tokens and %zu heads of %zu", capacity, cache->n_kv, cache->h);
-    cache->memory = aligned_alloc(64, (bytes + 63) / 64 * 64);
-    return cache->memory != NULL ? RS_OK : rs_fail(e, RS_E_NOMEM, "KV cache of %zu tokens", capacity);
+    rs_status s = rs_network_alloc(n, bytes, (void **)&cache->memory, e);
+    return s == RS_OK ? RS_OK : rs_error_prefix(e, s, "KV cache of %zu tokens", capacity);
 }
 
 rs_status rs_network_step(rs_network *n, rs_kv_cache *cache, size_t S, float *x, rs_error *e)
@@ -255,7 +285,7 @@ rs_status rs_network_forward(rs_network *n, size_t S, float *x, rs_tap_fn *tap, 
 {
     if (n->by == NULL || tap != NULL) return rs_network_run(n, &n->at->layer, RS_HALF_BOTH, S, x, tap, context, e);
     if (n->cache.capacity < S) {
-        free(n->cache.memory);
+        rs_memory_of(n->k)->release(n->cache.memory);
         n->cache.memory = NULL;
         n->cache.capacity = 0;
         RS_TRY(rs_network_cache(n, S, &n->cache, e));
@@ -292,6 +322,7 @@ rs_status rs_network_logits(rs_network *n, size_t rows, const float *x, float *l
     const uint8_t *payload = rs_mapped_payload(n->m, n->head);
     const float *direct = rs_weights_direct(n->head, payload);
     rs_int_weights codes;
+    if (n->device != NULL) return rs_network_device_logits(n, rows, x, logits, e);
     if (rows == 1 && n->head->enc == RS_ENC_RAW && (n->head->dtype == RS_F16 || n->head->dtype == RS_BF16)) return row_logits(n, NULL, x, logits, e);
     if (rows == 1 && rs_weights_codes(n->head, payload, &codes) && codes.bits == 8 && codes.group == 0 && codes.scales != NULL) return row_logits(n, &codes, x, logits, e);
     float *y = malloc(rows * d * sizeof *y), *block = direct == NULL ? malloc((V < HEAD_BLOCK ? V : HEAD_BLOCK) * d * sizeof *block) : NULL;
@@ -306,4 +337,12 @@ rs_status rs_network_logits(rs_network *n, size_t rows, const float *x, float *l
     free(y);
     free(block);
     return s;
+}
+
+rs_status rs_network_losses(rs_network *n, size_t rows, const float *logits, const int32_t *target, double *nll, rs_error *e)
+{
+    const size_t V = (size_t)n->c.V;
+    if (n->device != NULL) return rs_network_device_losses(n, rows, logits, target, nll, e);
+    n->k->cross_entropy(rows, V, logits, V, target, nll, NULL);
+    return RS_OK;
 }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "transforms/device.h"
 #include "transforms/network_inside.h"
 #include "transforms/plan.h"
 
@@ -90,41 +91,67 @@ static rs_quantizer quantizer(rs_act a)
     return (rs_quantizer){.bits = a.bits, .sym = a.sym, .clip = (float)a.clip, .group = (size_t)a.group, .range = rs_network_range(a.range)};
 }
 
+static const int matrices[RS_NETWORK_MATRICES] = {W_Q, W_K, W_V, W_O, W_GATE, W_UP, W_DOWN};
+
+const float **rs_network_numbers(rs_decoder_layer *l, int w)
+{
+    const float **const all[W_COUNT] = {[W_NORM_ATTN] = &l->norm_attn, [W_Q] = &l->wq, [W_K] = &l->wk, [W_V] = &l->wv, [W_O] = &l->wo, [W_NORM_FFN] = &l->norm_ffn, [W_GATE] = &l->wgate, [W_UP] = &l->wup, [W_DOWN] = &l->wdown,
+                                        [B_Q] = &l->bq, [B_K] = &l->bk, [B_V] = &l->bv, [B_O] = &l->bo, [B_GATE] = &l->bgate, [B_UP] = &l->bup, [B_DOWN] = &l->bdown};
+    return all[w];
+}
+
+const rs_int_weights **rs_network_codes(rs_decoder_layer *l, int m)
+{
+    const rs_int_weights **const all[RS_NETWORK_MATRICES] = {&l->cq, &l->ck, &l->cv, &l->co, &l->cgate, &l->cup, &l->cdown};
+    return all[m];
+}
+
+int rs_network_matrix(int w)
+{
+    for (int m = 0; m < RS_NETWORK_MATRICES; m++)
+        if (matrices[m] == w) return m;
+    return -1;
+}
+
+const rs_int_kernels *rs_network_products(const rs_network *n)
+{
+    return n->by != NULL || n->device == NULL || !n->sums ? n->by : rs_device_products(n->k);
+}
+
+bool rs_network_narrow(const rs_network *n, const rs_tensor *t)
+{
+    return n->device != NULL && t->enc == RS_ENC_RAW && (t->dtype == RS_F16 || t->dtype == RS_BF16);
+}
+
 // The codes of matrix w (W_Q .. W_DOWN) where they can be multiplied as they are; false otherwise: a zero point of a free range could leave the int32 sums.
 static bool load_codes(rs_network *n, const rs_tensor *t, rs_quantizer input, rs_int_weights *codes)
 {
-    const rs_int_kernels *by = n->by != NULL ? n->by : rs_int_reference();
+    const rs_int_kernels *products = rs_network_products(n), *by = products != NULL ? products : rs_int_reference();
     return (n->by != NULL || n->sums) && input.bits < 16 && input.range != RS_RANGE_FREE && (input.group == 0 || input.group == t->shape[1]) && rs_weights_codes(t, rs_mapped_payload(n->m, t), codes) &&
            rs_int_gemm_work(by, codes, input.bits, 1) != 0 && (n->by != NULL || codes->group == 0);
 }
 
-// Fills slot with layer i. *kept: nothing of it is in a buffer that the next layer needs, or will be.
-static rs_status load(rs_network *n, uint64_t i, struct rs_network_layer *slot, bool *kept, rs_error *e)
+rs_status rs_network_fill(rs_network *n, uint64_t i, struct rs_network_layer *slot, bool *kept, rs_error *e)
 {
-    static const int matrices[RS_NETWORK_MATRICES] = {W_Q, W_K, W_V, W_O, W_GATE, W_UP, W_DOWN};
     const rs_plan *plan = &rs_mapped_head(n->m)->plan;
-    const float *p[W_COUNT] = {0};
-    const rs_int_weights *codes[W_COUNT] = {0};
+    const rs_int_kernels *by = rs_network_products(n);
     rs_quantizer in[W_COUNT];
+    rs_decoder_layer *l = &slot->layer;
+    *l = (rs_decoder_layer){.by = by, .kv = quantizer(plan->kv), .v_range = rs_network_range(plan->v_range)};
     *kept = n->kept != NULL;
     for (int w = 0; w < W_COUNT; w++) {
+        const int m = rs_network_matrix(w);
         RS_TRY(rs_network_find_layer(n, i, w, &n->in_use[w], e));
         in[w] = quantizer(rs_plan_act(plan, (int64_t)i, layer_tensors[w].role));
-        for (int m = 0; m < RS_NETWORK_MATRICES; m++)
-            if (matrices[m] == w && load_codes(n, n->in_use[w], in[w], &slot->codes[m])) codes[w] = &slot->codes[m];
-        if (n->in_use[w] == NULL || (codes[w] != NULL && n->by != NULL)) continue;
+        const rs_int_weights *codes = m >= 0 && load_codes(n, n->in_use[w], in[w], &slot->codes[m]) ? &slot->codes[m] : NULL;
+        if (m >= 0) *rs_network_codes(l, m) = codes;
+        if (n->in_use[w] == NULL || (codes != NULL && by != NULL) || rs_network_narrow(n, n->in_use[w])) continue;
         bool vector = n->in_use[w]->n_dims == 1;
         float **buffer = n->kept != NULL && vector ? &slot->own[w] : &n->buffer[w];
-        RS_TRY(load_tensor(n, n->in_use[w], codes[w], buffer, &p[w], e));
-        *kept = *kept && p[w] != n->buffer[w];
+        RS_TRY(load_tensor(n, n->in_use[w], codes, buffer, rs_network_numbers(l, w), e));
+        *kept = *kept && *rs_network_numbers(l, w) != n->buffer[w];
     }
-    slot->layer = (rs_decoder_layer){
-        .norm_attn = p[W_NORM_ATTN], .norm_ffn = p[W_NORM_FFN],
-        .wq = p[W_Q], .wk = p[W_K], .wv = p[W_V], .wo = p[W_O], .wgate = p[W_GATE], .wup = p[W_UP], .wdown = p[W_DOWN],
-        .cq = codes[W_Q], .ck = codes[W_K], .cv = codes[W_V], .co = codes[W_O], .cgate = codes[W_GATE], .cup = codes[W_UP], .cdown = codes[W_DOWN], .by = n->by,
-        .bq = p[B_Q], .bk = p[B_K], .bv = p[B_V], .bo = p[B_O], .bgate = p[B_GATE], .bup = p[B_UP], .bdown = p[B_DOWN],
-        .in_q = in[W_Q], .in_k = in[W_K], .in_v = in[W_V], .in_o = in[W_O], .in_gate = in[W_GATE], .in_up = in[W_UP], .in_down = in[W_DOWN], .kv = quantizer(plan->kv), .v_range = rs_network_range(plan->v_range),
-    };
+    l->in_q = in[W_Q], l->in_k = in[W_K], l->in_v = in[W_V], l->in_o = in[W_O], l->in_gate = in[W_GATE], l->in_up = in[W_UP], l->in_down = in[W_DOWN];
     RS_TRY(load_junction(n, 2 * i, &slot->layer.attn, &n->in_use[W_COUNT], e));
     RS_TRY(load_junction(n, 2 * i + 1, &slot->layer.ffn, &n->in_use[W_COUNT + 1], e));
     for (int j = 0; j < 2; j++) {
@@ -134,19 +161,25 @@ static rs_status load(rs_network *n, uint64_t i, struct rs_network_layer *slot, 
     return RS_OK;
 }
 
+void rs_network_release(const rs_network *n)
+{
+    for (int w = 0; w < W_COUNT + 2; w++)
+        if (n->in_use[w] != NULL && !n->stay) rs_mapped_release(n->m, n->in_use[w]);
+}
+
 rs_status rs_network_load(rs_network *n, uint64_t i, const rs_decoder_layer **layer, rs_error *e)
 {
-    if (n->loaded != i && n->kept != NULL && n->kept[i].ready) {
+    if (n->loaded != i && n->device != NULL) {
+        RS_TRY(rs_network_device_load(n, i, e));
+    } else if (n->loaded != i && n->kept != NULL && n->kept[i].ready) {
         n->at = &n->kept[i];
         n->loaded = i;
-    }
-    if (n->loaded != i) {
+    } else if (n->loaded != i) {
         bool kept;
-        for (int w = 0; w < W_COUNT + 2; w++)
-            if (n->in_use[w] != NULL && !n->stay) rs_mapped_release(n->m, n->in_use[w]);
+        rs_network_release(n);
         n->loaded = n->c.L;
         n->at = n->kept != NULL ? &n->kept[i] : &n->slot;
-        RS_TRY(load(n, i, n->at, &kept, e));
+        RS_TRY(rs_network_fill(n, i, n->at, &kept, e));
         n->at->ready = kept;
         n->loaded = i;
     }

@@ -18,6 +18,8 @@ void rs_trial_order(int order);
 void rs_trial_blocks(size_t most);
 // Bytes that alloc still gives; SIZE_MAX: all there are.
 void rs_trial_memory(size_t bytes);
+// Bytes that are taken and not released; 0 on a real device.
+size_t rs_trial_taken(void);
 
 // Memory of the device that need not be there until it is touched, if possible; NULL: no.
 void *rs_trial_wide(size_t bytes);

@@ -2,6 +2,7 @@
 // The twin of kernels/cuda/runtime.cu: memory of the process as that of the device, filled with a pattern, each array with its own ends.
 #include "kernels/cuda/runtime.h"
 
+#include <malloc.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,7 +10,7 @@
 
 #include "tests/cuda/emulate.h"
 
-static size_t most_blocks, room = SIZE_MAX;
+static size_t most_blocks, room = SIZE_MAX, taken;
 static unsigned long long refused;
 static const char *failed;
 
@@ -54,8 +55,24 @@ static void *take(size_t bytes)
 {
     if (bytes > room) return NULL;
     void *p = malloc(bytes + (bytes == 0));
-    if (p != NULL) memset(p, 0xff, bytes);
+    if (p == NULL) return NULL;
+    memset(p, 0xff, bytes);
+    taken += malloc_usable_size(p);
+    room -= room == SIZE_MAX ? 0 : malloc_usable_size(p) < room ? malloc_usable_size(p) : room;
     return p;
+}
+
+static void release(void *p)
+{
+    if (p == NULL) return;
+    taken -= malloc_usable_size(p);
+    room += room == SIZE_MAX ? 0 : malloc_usable_size(p);
+    free(p);
+}
+
+extern "C" size_t rs_trial_taken(void)
+{
+    return taken;
 }
 
 static void put(void *to, const void *from, size_t bytes)
@@ -110,7 +127,7 @@ static size_t settle(const char **fault)
     return n;
 }
 
-extern "C" const rs_memory rs_cuda_memory = {take, free, put, put, put, zero, send, meet, settle};
+extern "C" const rs_memory rs_cuda_memory = {take, release, put, put, put, zero, send, meet, settle};
 
 extern "C" unsigned rs_cuda_blocks(size_t pieces)
 {
@@ -125,7 +142,7 @@ extern "C" unsigned long long *rs_cuda_refused(void)
 
 static void drop(void)
 {
-    for (int i = 0; i < KEPT; i++) free(kept[i].p);
+    for (int i = 0; i < KEPT; i++) release(kept[i].p);
 }
 
 extern "C" const void *rs_cuda_keep(size_t key, size_t other, const void *from, size_t bytes)
@@ -134,7 +151,7 @@ extern "C" const void *rs_cuda_keep(size_t key, size_t other, const void *from, 
     for (int i = 0; i < used; i++)
         if (kept[i].key == key && kept[i].other == other) return kept[i].p;
     if (used == 0) atexit(drop);
-    if (used == KEPT) free(kept[--used].p);
+    if (used == KEPT) release(kept[--used].p);
     void *p = take(bytes);
     if (p == NULL) {
         failed = "signs of a Hadamard matrix: out of memory";
