@@ -85,7 +85,7 @@ static rs_objective_options options(size_t S, unsigned bits, double ce, double k
 
 static rs_objective_view view_of(const struct setup *t, bool derivatives, double scale)
 {
-    return (rs_objective_view){t->basis, t->head, derivatives ? t->slope : NULL, derivatives ? t->head_slope : NULL, scale};
+    return (rs_objective_view){t->basis, t->head, derivatives ? t->slope : NULL, derivatives ? t->head_slope : NULL, scale, 0};
 }
 
 // A run with slopes from zero; they are in t->slopes.

@@ -70,7 +70,7 @@ static rs_status find(rs_mirrors *m, const float *here, float *sums, size_t coun
 
 rs_status rs_mirrors_matrix(rs_mirrors *m, const float *p, size_t count, const float **there, rs_error *e)
 {
-    struct mirror *f;
+    struct mirror *f = NULL;
     *there = p;
     if (m->memory == NULL || p == NULL) return RS_OK;
     RS_TRY(find(m, p, NULL, count, &f, e));
@@ -90,7 +90,7 @@ void rs_mirrors_meet(rs_mirrors *m)
 
 rs_status rs_mirrors_sum(rs_mirrors *m, float *p, size_t count, float **there, rs_error *e)
 {
-    struct mirror *f;
+    struct mirror *f = NULL;
     *there = p;
     if (m->memory == NULL || p == NULL) return RS_OK;
     RS_TRY(find(m, p, p, count, &f, e));

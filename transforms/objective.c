@@ -257,8 +257,8 @@ rs_status rs_objective_run(rs_objective *o, const int32_t *ids, const rs_objecti
     o->version = view->version;
     const rs_status s = run(o, ids, view, loss, e);
     if (s == RS_OK) return s;
-    // What is still queued is not to be taken for a fault of the next run.
-    (void)rs_network_settle(o->n, NULL);
+    const rs_status rest = rs_network_settle(o->n, NULL); // so that what is still queued is not taken for a fault of the next run
+    (void)rest;
     rs_mirrors_drop(o->mirrors);
     return s;
 }

@@ -13,11 +13,10 @@ static uint64_t weight_bytes(const rs_config *c, uint64_t layers, uint64_t heads
     return (layers * layer + heads * c->V * c->d) * sizeof(float);
 }
 
-static uint64_t mib(uint64_t bytes) { return bytes >> 20; }
-
-static rs_status too_little(const rs_objective_memory *m, rs_status s, const char *says, uint64_t is, uint64_t least, uint64_t activations, rs_error *e)
+static rs_status too_little(rs_status s, const char *whose, uint64_t is, uint64_t least, const rs_objective_memory *m, uint64_t activations, rs_error *e)
 {
-    return rs_fail(e, s, says, (unsigned long long)mib(is), (unsigned long long)mib(least) + 1, (unsigned long long)mib(m->weights), (unsigned long long)mib(m->params), (unsigned long long)mib(activations));
+    return rs_fail(e, s, "%s: %llu MiB are not enough, %llu MiB are the least: weights %llu, rotations and their %s %llu, activations %llu", whose, (unsigned long long)(is >> 20), (unsigned long long)(least >> 20) + 1,
+                   (unsigned long long)(m->weights >> 20), m->layers == 1 ? "state" : "slopes", (unsigned long long)(m->params >> 20), (unsigned long long)(activations >> 20));
 }
 
 // Bytes of one layer there, and what may be used of what is free.
@@ -46,10 +45,8 @@ static rs_status plan_memory(rs_objective *o, rs_error *e)
     m->layers = device ? 2 : 1;
     const uint64_t least = m->weights + m->params + fixed + kept;
     uint64_t allowed = o->o.mem != 0 ? o->o.mem : device ? room : (weight_bytes(c, c->L, c->tied ? 1 : 2) + m->params + kept + scratch) / 2 * 3;
-    if (o->o.mem != 0 && o->o.mem < least)
-        return too_little(m, RS_USAGE, "--mem: %llu MiB are not enough, %llu MiB are the least: weights %llu, rotations and their state %llu, activations %llu", o->o.mem, least, fixed + kept, e);
-    if (room < least)
-        return too_little(m, RS_E_NOMEM, "the device has %llu MiB to use, %llu MiB are the least: weights %llu, rotations and their slopes %llu, activations %llu", room, least, fixed + kept, e);
+    if (o->o.mem != 0 && o->o.mem < least) return too_little(RS_USAGE, "--mem", o->o.mem, least, m, fixed + kept, e);
+    if (room < least) return too_little(RS_E_NOMEM, "what is free on the device", room, least, m, fixed + kept, e);
     if (allowed > room) allowed = room;
     m->kept = allowed > least ? 1 + (allowed - least) / kept : 1;
     if (m->kept > c->L) m->kept = c->L;

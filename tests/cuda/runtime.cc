@@ -70,6 +70,11 @@ static void release(void *p)
     free(p);
 }
 
+static size_t left(void)
+{
+    return room;
+}
+
 extern "C" size_t rs_trial_taken(void)
 {
     return taken;
@@ -127,7 +132,7 @@ static size_t settle(const char **fault)
     return n;
 }
 
-extern "C" const rs_memory rs_cuda_memory = {take, release, put, put, put, zero, send, meet, settle};
+extern "C" const rs_memory rs_cuda_memory = {take, release, put, put, put, zero, send, meet, settle, left};
 
 extern "C" unsigned rs_cuda_blocks(size_t pieces)
 {
