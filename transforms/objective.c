@@ -242,6 +242,8 @@ static rs_status backward(rs_objective *o, const rs_objective_view *view, rs_err
 static rs_status run(rs_objective *o, const int32_t *ids, const rs_objective_view *view, rs_objective_loss *loss, rs_error *e)
 {
     const bool derivatives = view->slope != NULL;
+    for (size_t s = 0; s < o->o.S; s++)
+        if (ids[s] < 0 || (size_t)ids[s] >= o->V) return rs_fail(e, RS_E_VALUE, "token %zu: id %d is outside the vocabulary of %zu", s, ids[s], o->V);
     if (o->ref != NULL) RS_TRY(teach(o, ids, e));
     RS_TRY(forward(o, ids, view, e));
     RS_TRY(losses(o, ids, derivatives, view->scale, loss, e));
@@ -251,8 +253,6 @@ static rs_status run(rs_objective *o, const int32_t *ids, const rs_objective_vie
 rs_status rs_objective_run(rs_objective *o, const int32_t *ids, const rs_objective_view *view, rs_objective_loss *loss, rs_error *e)
 {
     o->fold_of = o->L; // rotations may have moved
-    for (size_t s = 0; s < o->o.S; s++)
-        if (ids[s] < 0 || (size_t)ids[s] >= o->V) return rs_fail(e, RS_E_VALUE, "token %zu: id %d is outside the vocabulary of %zu", s, ids[s], o->V);
     if (view->version == 0 || view->version != o->version) rs_mirrors_moved(o->mirrors);
     o->version = view->version;
     const rs_status s = run(o, ids, view, loss, e);

@@ -62,14 +62,6 @@ static void *take(size_t bytes)
     return p;
 }
 
-static void release(void *p)
-{
-    if (p == NULL) return;
-    taken -= malloc_usable_size(p);
-    room += room == SIZE_MAX ? 0 : malloc_usable_size(p);
-    free(p);
-}
-
 static size_t left(void)
 {
     return room;
@@ -120,6 +112,18 @@ static void send(void *to, const void *from, size_t bytes)
     sent[n_sent].to = to;
     sent[n_sent].bytes = own;
     sent[n_sent++].n = bytes;
+}
+
+static void release(void *p)
+{
+    if (p == NULL) return;
+    for (int i = 0; i < n_sent; i++) { // nobody waits for what was sent there
+        const size_t at = (uintptr_t)sent[i].to - (uintptr_t)p;
+        if (at < malloc_usable_size(p)) sent[i].n = 0;
+    }
+    taken -= malloc_usable_size(p);
+    room += room == SIZE_MAX ? 0 : malloc_usable_size(p);
+    free(p);
 }
 
 static size_t settle(const char **fault)
