@@ -18,9 +18,9 @@ typedef struct capture {
 typedef struct pair {
     const rs_against_options *o;
     rs_network *n[2];     // the network and its original
-    float *x[2];          // hidden states of all windows
+    float *x[2];          // hidden states of all windows, where the networks compute
     capture c[2];
-    float *logits[2];
+    float *logits[2], *got[2]; // there, and in the process (the same, where that is there)
     double *nll, *kl;
     uint8_t *top;
 } pair;
@@ -30,9 +30,9 @@ static void tap(void *context, rs_tap t, size_t rows, size_t cols, const float *
     capture *c = context;
     float *dst = t == RS_TAP_K_RAW ? c->k : t == RS_TAP_DOWN_RAW ? c->ffn : NULL;
     if (dst == NULL) return;
-    for (size_t r = 0; r < rows; r++) memcpy(dst + r * cols, x + r * ld, cols * sizeof *x);
     const rs_decoder_shape *shape = rs_network_shape(c->n);
-    const rs_kernels *k = rs_network_kernels(c->n);
+    const rs_kernels *own = rs_network_kernels(c->n), *k = own->memory == NULL ? own : rs_kernels_cpu();
+    for (size_t r = 0; r < rows; r++) rs_memory_of(own)->get(dst + r * cols, x + r * ld, cols * sizeof *x);
     if (t == RS_TAP_K_RAW && shape->r3 != NULL) k->hadamard(shape->r3, rows * (cols / shape->h), dst, shape->h, true);
     if (t == RS_TAP_DOWN_RAW && shape->r4 != NULL) k->hadamard(shape->r4, rows, dst, cols, true);
 }
@@ -64,7 +64,10 @@ static rs_status layers(pair *p, size_t windows, rs_against_result *r, rs_error 
             RS_TRY(rs_network_load(p->n[j], i, &unused, e));
         }
         for (size_t w = 0; w < windows; w++) {
-            for (int j = 0; j < 2; j++) RS_TRY(rs_network_forward(p->n[j], S, p->x[j] + w * S * shape->d, tap, &p->c[j], e));
+            for (int j = 0; j < 2; j++) {
+                RS_TRY(rs_network_forward(p->n[j], S, p->x[j] + w * S * shape->d, tap, &p->c[j], e));
+                RS_TRY(rs_network_settle(p->n[j], e));
+            }
             rs_measure_add(&l.k, S * shape->n_kv * shape->h, p->c[0].k, p->c[1].k);
             if (smoothed(p->n[0]) || smoothed(p->n[1])) rescale(S, shape->f, p->c[0].ffn, p->c[1].ffn);
             rs_measure_add(&l.ffn, S * shape->f, p->c[0].ffn, p->c[1].ffn);
@@ -85,11 +88,12 @@ static rs_status outputs(pair *p, size_t windows, const int32_t *ids, rs_against
         size_t m = windows * S - at < LOGIT_ROWS ? windows * S - at : LOGIT_ROWS;
         for (int j = 0; j < 2; j++) {
             RS_TRY(rs_network_logits(p->n[j], m, p->x[j] + at * d, p->logits[j], e));
-            rs_network_kernels(p->n[j])->cross_entropy(m, V, p->logits[j], V, ids + at + 1, p->nll, NULL);
+            RS_TRY(rs_network_losses(p->n[j], m, p->logits[j], ids + at + 1, p->nll, e));
+            if (p->got[j] != p->logits[j]) rs_network_kernels(p->n[j])->memory->get(p->got[j], p->logits[j], m * V * sizeof(float));
             for (size_t i = 0; i < m; i++) sums[j] += (at + i + 1) % S != 0 ? p->nll[i] : 0;
         }
-        rs_measure_add(&r->logits, m * V, p->logits[0], p->logits[1]);
-        rs_measure_kl(m, V, p->logits[0], p->logits[1], p->kl, p->top);
+        rs_measure_add(&r->logits, m * V, p->got[0], p->got[1]);
+        rs_measure_kl(m, V, p->got[0], p->got[1], p->kl, p->top);
         for (size_t i = 0; i < m; i++) {
             kl += p->kl[i];
             r->kl_max = p->kl[i] > r->kl_max || p->kl[i] != p->kl[i] ? p->kl[i] : r->kl_max;
@@ -118,9 +122,10 @@ static rs_status allocate(pair *p, size_t windows, rs_error *e)
     bool ok = true;
     for (int j = 0; j < 2; j++) {
         p->c[j] = (capture){.n = p->n[j], .k = malloc(S * shape->n_kv * shape->h * sizeof(float)), .ffn = malloc(S * shape->f * sizeof(float))};
-        p->x[j] = malloc(windows * S * shape->d * sizeof(float));
-        p->logits[j] = malloc(LOGIT_ROWS * V * sizeof(float));
-        ok = ok && p->c[j].k != NULL && p->c[j].ffn != NULL && p->x[j] != NULL && p->logits[j] != NULL;
+        RS_TRY(rs_network_alloc(p->n[j], windows * S * shape->d * sizeof(float), (void **)&p->x[j], e));
+        RS_TRY(rs_network_alloc(p->n[j], LOGIT_ROWS * V * sizeof(float), (void **)&p->logits[j], e));
+        p->got[j] = rs_network_kernels(p->n[j])->memory == NULL ? p->logits[j] : malloc(LOGIT_ROWS * V * sizeof(float));
+        ok = ok && p->c[j].k != NULL && p->c[j].ffn != NULL && p->got[j] != NULL;
     }
     p->nll = malloc(LOGIT_ROWS * sizeof *p->nll);
     p->kl = malloc(LOGIT_ROWS * sizeof *p->kl);
@@ -144,10 +149,12 @@ rs_status rs_verify_against(rs_network *n, rs_network *ref, const int32_t *ids, 
     if (s == RS_OK) s = outputs(&p, windows, ids, r, e);
     r->pass = s == RS_OK && r->first_layer < 0 && rs_measure_relative(&r->logits) <= o->tol;
     for (int j = 0; j < 2; j++) {
-        free(p.x[j]);
+        const rs_memory *memory = rs_memory_of(rs_network_kernels(p.n[j]));
+        if (p.got[j] != p.logits[j]) free(p.got[j]);
+        memory->release(p.x[j]);
+        memory->release(p.logits[j]);
         free(p.c[j].k);
         free(p.c[j].ffn);
-        free(p.logits[j]);
     }
     free(p.nll);
     free(p.kl);

@@ -92,7 +92,7 @@ static rs_status compare(const rs_verify_cli *o, rs_mapped *m, rs_mapped *ref, r
     int32_t *ids = NULL;
     size_t count = 0;
     const char *unmoved = NULL;
-    const rs_kernels *k = o->reference ? rs_kernels_reference() : NULL;
+    const rs_kernels *k = o->reference ? rs_kernels_reference() : o->k;
     struct layers layers = {.o = o, .list = json_array()};
     rs_against_options options = {.ctx = (size_t)o->ctx, .windows = (size_t)o->windows, .tol = o->tol, .layer = on_layer, .context = &layers};
     rs_against_result r;
@@ -177,8 +177,8 @@ static rs_status verify_kernels(const rs_verify_cli *o, rs_error *e)
     size_t count = (size_t)o->ctx;
     struct kernels k = {.o = o, .flips = json_array()};
     const rs_int_kernels *const cuda[] = {rs_int_cuda_at(0), rs_int_cuda_at(1)};
-    const bool device = strcmp(o->cli.device, "cuda") == 0;
-    rs_kernels_options options = {.device = device ? rs_kernels_cuda() : NULL, .device_variants = cuda, .n_device_variants = device ? 2 : 0, .repeat = (size_t)o->repeat, .flip = o->cli.verbose > 0 ? on_flip : NULL, .progress = on_matrices, .context = &k};
+    const bool device = o->k->memory != NULL;
+    rs_kernels_options options = {.device = device ? o->k : NULL, .device_variants = cuda, .n_device_variants = device ? 2 : 0, .repeat = (size_t)o->repeat, .flip = o->cli.verbose > 0 ? on_flip : NULL, .progress = on_matrices, .context = &k};
     rs_kernels_result r = {0};
     rs_status s = rs_mapped_open(&m, o->file, e);
     if (s == RS_OK && o->text != NULL) s = rs_text_ids(m, o->text, o->cli.threads, &ids, &count, NULL, e);

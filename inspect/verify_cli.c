@@ -17,9 +17,10 @@ static const char usage_text[] =
     "        --tol X      largest relative error, max abs difference / max abs (default 1e-4)\n"
     "        --ctx N, --windows N   tokens in a window, number of windows (default 512, 1)\n"
     "        --reference  compute with the plain C kernels\n"
+    "        --device D   cpu (default), or cuda: both models run on the GPU, which must be there (else exit 2)\n"
     "      --kernels      prove that the packed model computes the same by every variant of the integer kernels here\n"
     "        --text FILE  run the model on FILE (default: token ids that look random); --ctx N tokens of it (default 32)\n"
-    "        --device D   cpu (default), or cuda: also the kernels of the GPU, which must be there (else exit 2)\n"
+    "        --device D   cpu (default), or cuda: also the kernels of the GPU\n"
     "        --repeat N   the GPU computes each thing N times and must give the same bits (default 1)\n"
     "      --json         the verdict as JSON on standard output\n"
     "  -v, --verbose      the layers of a comparison that pass; the plan; the codes at a rounding boundary\n"
@@ -61,15 +62,16 @@ static rs_status parse(void *context, int id, const char *value, rs_error *e)
 
 static rs_status check(rs_verify_cli *o, rs_error *e)
 {
-    const bool cuda = strcmp(o->cli.device, "cuda") == 0;
+    const bool cuda = strcmp(o->cli.device, "cpu") != 0;
     if (o->kernels && (o->against != NULL || o->quick || o->format || o->values || o->reference)) return rs_fail(e, RS_USAGE, "--kernels excludes --quick, --format, --values, --against and --reference");
     if (o->kernels && (o->tol >= 0 || o->windows > 0)) return rs_fail(e, RS_USAGE, "--tol and --windows go with --against");
     if (!o->kernels && (o->against == NULL) != (o->text == NULL)) return rs_fail(e, RS_USAGE, "--against and --text go together");
     if (o->quick && (o->format || o->values || o->against != NULL)) return rs_fail(e, RS_USAGE, "--quick excludes --format, --values and --against");
     if (o->against != NULL && (o->format || o->values)) return rs_fail(e, RS_USAGE, "--against excludes --format and --values: run rs-verify twice");
-    if (cuda && !o->kernels) return rs_fail(e, RS_USAGE, "--device goes with --kernels");
-    if (cuda && rs_kernels_cuda() == NULL) return rs_fail(e, RS_USAGE, "--device cuda: %s", rs_kernels_cuda_reason());
-    if (o->repeat > 0 && !cuda) return rs_fail(e, RS_USAGE, "--repeat goes with --device cuda");
+    if (cuda && !o->kernels && o->against == NULL) return rs_fail(e, RS_USAGE, "--device goes with --kernels and --against");
+    if (cuda && o->reference) return rs_fail(e, RS_USAGE, "--reference computes on the CPU: without --device cuda");
+    if (o->repeat > 0 && !(cuda && o->kernels)) return rs_fail(e, RS_USAGE, "--repeat goes with --kernels --device cuda");
+    RS_TRY(rs_device_find(o->cli.device, &o->k, NULL, e));
     if (o->ctx == 0) o->ctx = o->kernels ? 32 : 512;
     if (o->tol < 0) o->tol = 1e-4;
     if (o->windows == 0) o->windows = 1;

@@ -4,6 +4,7 @@
 #define RS_INSPECT_VERIFY_CLI_H
 
 #include "formats/cli.h"
+#include "transforms/device.h"
 
 // What was asked for; texts are those of argv.
 typedef struct rs_verify_cli {
@@ -12,6 +13,7 @@ typedef struct rs_verify_cli {
     bool quick, format, values, reference, kernels;
     double tol;
     int64_t ctx, windows, repeat;
+    const rs_kernels *k;               // of --device
 } rs_verify_cli;
 
 // Walks argv; --help and --version end the process (rs_cli_parse). RS_USAGE.

@@ -276,7 +276,11 @@ static void pass_block(void *context, size_t block)
     const struct run *r = p->r;
     const size_t first = block * p->step, m = r->S - first < p->step ? r->S - first : p->step, n = p->n;
     float *in = p->in + first * n;
+    const rs_int_rows rows = {.bits = p->rows.bits, .m = m, .k = n, .ld = n, .codes = p->rows.codes + first * n, .scale = p->rows.scale + first, .zero = p->rows.zero + first};
     if (p->norm_of != NULL) {
+        const rs_int_stream stream = {.x = r->x + first * n, .gamma = p->norm, .eps = r->shape->eps, .r = p->change->r, .q = p->change->q, .m = p->change->m};
+        if (p->change->t == NULL && rs_int_norm_quantise(r->by, p->q, &stream, &rows))
+            return;
         r->k->rmsnorm(m, n, p->norm_of + first * n, p->norm, r->shape->eps, in);
         if (p->change->t == NULL)
             junction(r, p->change, first, m);
@@ -286,7 +290,6 @@ static void pass_block(void *context, size_t block)
         if (r->shape->r4 != NULL)
             r->k->hadamard(r->shape->r4, m, in, n, false);
     }
-    const rs_int_rows rows = {.bits = p->rows.bits, .m = m, .k = n, .ld = n, .codes = p->rows.codes + first * n, .scale = p->rows.scale + first, .zero = p->rows.zero + first};
     const size_t bad = rs_int_quantise(r->by, p->q, in, n, &rows);
     if (bad > 0)
         atomic_fetch_add(&p->bad, bad);

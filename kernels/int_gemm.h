@@ -14,7 +14,9 @@ typedef struct rs_int_kernels rs_int_kernels;
 const rs_int_kernels *rs_int_reference(void);
 const rs_int_kernels *rs_int_cpu(void);
 const rs_int_kernels *rs_int_at(size_t i);
-// Those of the CUDA device, from slow to fast: "cuda-dp4a", "cuda-mma"; NULL past the last, or where rs_kernels_cuda is NULL. Their arrays lie in its memory.
+// The one of the CUDA device ("cuda": dp4a for few rows, tensor cores for many); NULL where rs_kernels_cuda is NULL. Its arrays lie in the memory of that table. Then its parts: "cuda-dp4a", "cuda-mma";
+// NULL past the last.
+const rs_int_kernels *rs_int_cuda(void);
 const rs_int_kernels *rs_int_cuda_at(size_t i);
 // Where the arrays of `by` lie (memory.h): rows, weights, sums, results; NULL: in the process. Names and shapes of rows and weights are plain values.
 const rs_memory *rs_int_memory(const rs_int_kernels *by);
@@ -34,6 +36,19 @@ typedef struct rs_int_rows {
 // Quantises x [rows->m, rows->k], leading dimension ldx, into rows by q (q->bits == rows->bits, 2..8; no groups): scale[row] (code - zero[row]) is what fake_quant gives, bit for bit.
 // Symmetric codes are shifted by 2^(bits-1), their zero point. Returns the number of rows that fake_quant refuses (codes and zero point 0, scale 1).
 size_t rs_int_quantise(const rs_int_kernels *by, const rs_quantizer *q, const float *x, size_t ldx, const rs_int_rows *rows);
+
+// A stream x [m, k] on its way into products: its norm (kernels.h: gamma, eps), and the change of basis that it then makes, x <- x + ((x q) m) q^T; r 0: none.
+typedef struct rs_int_stream {
+    float *x;
+    const float *gamma;
+    float eps;
+    size_t r;
+    const float *q, *m;
+} rs_int_stream;
+
+// In one go: what rs_int_quantise makes of rmsnorm of the stream, then its change of basis; the bits of rmsnorm, rs_int_quantise and lowrank one by one. rows as there. False, and nothing is done, where
+// `by` has no kernel for that: none of the process has, those of a device for k up to 11776 and r up to 256. Rows that are refused are told by settle.
+bool rs_int_norm_quantise(const rs_int_kernels *by, const rs_quantizer *q, const rs_int_stream *s, const rs_int_rows *rows);
 
 // Weights [n, k], the caller's. G = k / group spans of columns share a scale; group 0: G = 1.
 typedef struct rs_int_weights {

@@ -43,6 +43,8 @@ typedef struct rs_kernels {
     void (*gemm_nt)(size_t m, size_t n, size_t k, const float *x, size_t ldx, const float *w, size_t ldw, float beta, float *y, size_t ldy);
     void (*gemm_nn)(size_t m, size_t n, size_t k, const float *x, size_t ldx, const float *w, size_t ldw, float beta, float *y, size_t ldy);
     void (*gemm_tn)(size_t m, size_t n, size_t k, const float *x, size_t ldx, const float *w, size_t ldw, float beta, float *y, size_t ldy);
+    // y[m,n] = x[m,k] w[n,k]^T + beta y, w of f16 or bf16, with the accuracy of gemm_nt. What an infinity in x or w gives may be a NaN.
+    void (*gemm_half)(bool bf16, size_t m, size_t n, size_t k, const float *x, size_t ldx, const uint16_t *w, size_t ldw, float beta, float *y, size_t ldy);
     // Upper triangle, with the diagonal, of y[n,n] = x[k,n]^T x + beta y; what lies below it is not touched. beta as above.
     void (*gram)(size_t n, size_t k, const float *x, size_t ldx, float beta, float *y, size_t ldy);
 

@@ -14,7 +14,7 @@
 typedef struct rs_memory {
     // 256-aligned; NULL: there is no more.
     void *(*alloc)(size_t bytes);
-    // NULL allowed. Waits for what uses it, copies that were sent too.
+    // Waits for both queues first; NULL allowed.
     void (*release)(void *p);
     // Copies bytes of the process (to may be inside what alloc gave) there, and back.
     void (*put)(void *to, const void *from, size_t bytes);

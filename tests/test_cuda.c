@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The CUDA kernels on the device that they are linked with (`make check`: one that this processor emulates), against the plain C reference: integers and codes equal, floats equal or within
 // a bound; every order of threads, few and many blocks give the same bits; rows beyond 2^31 values; no memory; refused rows are counted.
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include "kernels/cpu/int_ops.h"
+#include "kernels/cuda/blas.h"
 #include "kernels/kv_cache.h"
 #include "kernels/packed.h"
 #include "tests/check.h"
@@ -260,6 +264,79 @@ static void quantisers(const char *label)
             quantise(label, quantizer(which, bits, 16), 9, 48);
             quantise(label, quantizer(which, bits, 65), 9, 1105);
         }
+    quantise(label, quantizer(0, 4, 0), 9, 1200); // rows of which each starts on 16 bytes; more than a block holds
+    quantise(label, quantizer(1, 4, 0), 9, 12001);
+}
+
+// Norm, quantiser and change of basis in one go, the bits of one after the other; what is not there is said and not begun.
+static void stream(const char *label, rs_quantizer q, size_t m, size_t k, size_t r, bool scaled, bool can)
+{
+    const size_t bytes = m * k * sizeof(float), ld = k + 4;
+    const rs_int_kernels *by = rs_int_cuda();
+    float *x = kinds(m, k), *gamma = noise(k), *jq = noise(k * r + 1), *jm = noise(r * r + 1);
+    float *got = take(2 * m * k, sizeof *got), *scale = take(2 * m, sizeof *scale);
+    uint8_t *codes = take(2 * m * ld, 1);
+    int32_t *zero = take(2 * m, sizeof *zero);
+    float *dg = up(gamma, k * sizeof *gamma), *dq = up(jq, (k * r + 1) * sizeof *jq), *dm = up(jm, (r * r + 1) * sizeof *jm), *dw = room((2 * m * r + 1) * sizeof *dw), *dn = room(bytes);
+    char what[160];
+    snprintf(what, sizeof what, "%s: %zu x %zu, rank %zu, %u bits", label, m, k, r, q.bits);
+    size_t refused[2];
+    for (int whole = 0; whole < 2; whole++) {
+        float *dx = up(x, bytes);
+        rs_int_rows rows = {.bits = q.bits, .m = m, .k = k, .ld = ld, .codes = up(memset(codes + (size_t)whole * m * ld, 0, m * ld), m * ld), .scale = room(m * sizeof *scale), .zero = room(m * sizeof *zero)};
+        const rs_int_stream s = {.x = dx, .gamma = scaled ? dg : NULL, .eps = 1e-5f, .r = r, .q = dq, .m = dm};
+        const char *fault;
+        const bool done = whole && rs_int_norm_quantise(by, &q, &s, &rows);
+        CHECKF(done == (whole && can), "%s: %s", what, done ? "done" : "not done");
+        if (!done) {
+            cuda->rmsnorm(m, k, dx, s.gamma, s.eps, dn);
+            (void)rs_int_quantise(by, &q, dn, k, &rows);
+            cuda->lowrank(m, k, r, dx, dq, dm, dw);
+        }
+        refused[whole] = memory->settle(&fault);
+        CHECKF(fault == NULL, "%s: %s", what, fault);
+        down(got + (size_t)whole * m * k, dx, bytes);
+        down(codes + (size_t)whole * m * ld, rows.codes, m * ld);
+        down(scale + (size_t)whole * m, rows.scale, m * sizeof *scale);
+        down(zero + (size_t)whole * m, rows.zero, m * sizeof *zero);
+    }
+    CHECKF(refused[0] == refused[1] && (m < 9 || refused[0] > 0), "%s: %zu and %zu rows are refused", what, refused[0], refused[1]);
+    CHECKF(memcmp(got, got + m * k, bytes) == 0, "%s: another stream", what);
+    CHECKF(memcmp(codes, codes + m * ld, m * ld) == 0 && memcmp(scale, scale + m, m * sizeof *scale) == 0 && memcmp(zero, zero + m, m * sizeof *zero) == 0, "%s: other codes", what);
+    memory->release(dg), memory->release(dq), memory->release(dm), memory->release(dw), memory->release(dn);
+    free(x), free(gamma), free(jq), free(jm), free(got), free(codes), free(scale), free(zero);
+}
+
+static void streams(const char *label)
+{
+    stream(label, quantizer(0, 4, 0), 1, 1, 1, true, true);
+    stream(label, quantizer(0, 4, 0), 18, 70, 0, true, true);
+    stream(label, quantizer(1, 8, 0), 9, 576, 32, true, true);
+    stream(label, quantizer(2, 3, 0), 17, 260, 40, false, true);
+    stream(label, quantizer(3, 8, 0), 3, 1300, 256, true, true);
+    stream(label, quantizer(0, 4, 0), 2, 300, 257, true, false); // beyond what it is for
+    stream(label, quantizer(0, 4, 0), 1, 11777, 2, true, false);
+    const rs_quantizer q = quantizer(0, 4, 0);
+    CHECK(!rs_int_norm_quantise(rs_int_reference(), &q, NULL, NULL));
+}
+
+// A row has the same bits whether it is alone or among others.
+static void rows_alone(void)
+{
+    enum { M = 19, D = 300, R = 7 };
+    float *x = noise(M * D), *q = noise(D * R), *m = noise(R * R), one[D], *all = take(M * D, sizeof *all);
+    float *dx = up(x, M * D * sizeof *x), *dq = up(q, D * R * sizeof *q), *dm = up(m, R * R * sizeof *m), *dw = room(2 * M * R * sizeof *dw);
+    cuda->lowrank(M, D, R, dx, dq, dm, dw);
+    down(all, dx, M * D * sizeof *x);
+    for (size_t i = 0; i < M; i += 6) {
+        float *d1 = up(x + i * D, sizeof one);
+        cuda->lowrank(1, D, R, d1, dq, dm, dw);
+        down(one, d1, sizeof one);
+        CHECKF(memcmp(one, all + i * D, sizeof one) == 0, "row %zu alone changes otherwise", i);
+    }
+    memory->release(dq), memory->release(dm), memory->release(dw);
+    settled("rows alone", 0);
+    free(x), free(q), free(m), free(all);
 }
 
 // ---- integer products
@@ -331,6 +408,8 @@ static void product(const char *label, const rs_int_kernels *by, unsigned w_bits
 static void products(const char *label)
 {
     static const size_t shapes[][3] = {{1, 1, 1}, {1, 5, 7}, {3, 65, 33}, {5, 17, 130}, {67, 9, 64}, {2, 70, 517}};
+    for (int few = 0; few < 2; few++) // by the one that takes either
+        product(label, rs_int_cuda(), 4, 4, few ? 8 : 9, 70, 130, 0, false);
     for (size_t v = 0; rs_int_cuda_at(v) != NULL; v++) {
         const rs_int_kernels *by = rs_int_cuda_at(v);
         for (unsigned w = 2; w <= 8; w++)
@@ -385,14 +464,141 @@ static void gram(const char *label, size_t n, size_t k, float beta)
     free(x), free(y), free(got);
 }
 
+// y[m,n] = x w^T with w of 16 bits, against fp64 sums; bound as a share of the sum of magnitudes.
+static void gemm_half(const char *label, bool bf16, size_t m, size_t n, size_t k, float beta)
+{
+    const size_t ldx = k + 3, ldw = k + 1, ldy = n + 2;
+    const rs_kernels *plain = rs_kernels_reference();
+    float *x = noise(m * ldx), *w = noise(n * ldw), *y = noise(m * ldy), *got = take(m * ldy, sizeof *got);
+    uint16_t *half = take(n * ldw, sizeof *half);
+    for (size_t i = 0; i < m * ldx; i++) // of many sizes; halves of the middle of bf16 and all 24 bits
+        x[i] *= exp2f((float)(i % 7) * 5 - 15);
+    (bf16 ? plain->f32_to_bf16 : plain->f32_to_f16)(n * ldw, w, half);
+    (bf16 ? plain->bf16_to_f32 : plain->f16_to_f32)(n * ldw, half, w);
+    float *dx = up(x, (m * ldx - 3) * sizeof *x), *dy = up(y, m * ldy * sizeof *y);
+    uint16_t *dw = up(half, (n * ldw - 1) * sizeof *half);
+    if (beta == 0)
+        memory->put(dy, memset(got, 0xff, m * ldy * sizeof *got), m * ldy * sizeof *got);
+    cuda->gemm_half(bf16, m, n, k, dx, ldx, dw, ldw, beta, dy, ldy);
+    down(got, dy, m * ldy * sizeof *got);
+    memory->release(dx), memory->release(dw);
+    double worst = 0;
+    for (size_t i = 0; i < m * ldy; i++) {
+        double sum = i % ldy < n ? (double)beta * (double)y[i] : 0, size = fabs(sum);
+        for (size_t l = 0; i % ldy < n && l < k; l++) {
+            const double one = (double)x[i / ldy * ldx + l] * (double)w[i % ldy * ldw + l];
+            sum += one;
+            size += fabs(one);
+        }
+        if (i % ldy >= n)
+            CHECKF(beta == 0 || memcmp(&got[i], &y[i], sizeof *y) == 0, "%s: gemm_half of %zu x %zu x %zu writes behind its rows", label, m, n, k);
+        else
+            worst = worse(worst, fabs((double)got[i] - sum) / size);
+    }
+    CHECKF(worst <= 5e-7, "%s: gemm_half of %s, %zu x %zu x %zu, beta %g is off by %g", label, bf16 ? "bf16" : "f16", m, n, k, (double)beta, worst);
+    settled(label, 0);
+    free(x), free(w), free(y), free(got), free(half);
+}
+
+// What is not finite, the largest and the smallest numbers in x.
+static void gemm_half_edges(const char *label)
+{
+    const float x[8] = {INFINITY, -INFINITY, NAN, 3.4e38f, -3.4028234e38f, 1e-30f, 1.00000012f, 0};
+    const uint16_t w[2] = {0x3f80, 0xbf80}; // 1, -1
+    float got[16], *dx = up(x, sizeof x), *dy = room(sizeof got);
+    uint16_t *dw = up(w, sizeof w);
+    cuda->gemm_half(true, 8, 2, 1, dx, 1, dw, 1, 0, dy, 2);
+    down(got, dy, sizeof got);
+    memory->release(dx), memory->release(dw);
+    for (size_t i = 0; i < 8; i++)
+        CHECKF(isnan(x[i]) ? isnan(got[2 * i]) && isnan(got[2 * i + 1]) : got[2 * i] == x[i] && got[2 * i + 1] == -x[i], "%s: %g times 1 and -1 is %g and %g", label, (double)x[i], (double)got[2 * i], (double)got[2 * i + 1]);
+    settled(label, 0);
+}
+
+// No rows, no results; no terms, where results are zeros or stay.
+static void nothing(const char *label)
+{
+    const float y[4] = {1, 2, 3, 4};
+    float got[4], *dy = up(y, sizeof y);
+    cuda->gemm_nt(0, 2, 2, dy, 2, dy, 2, 0, dy, 2);
+    cuda->gemm_nn(2, 0, 2, dy, 2, dy, 2, 0, dy, 2);
+    cuda->gemm_tn(2, 2, 0, dy, 2, dy, 2, 1, dy, 2);
+    cuda->gemm_half(true, 0, 2, 2, dy, 2, (const uint16_t *)dy, 2, 0, dy, 2);
+    cuda->gemm_half(false, 2, 2, 0, dy, 2, (const uint16_t *)dy, 2, 1, dy, 2);
+    cuda->gram(0, 2, dy, 2, 0, dy, 2);
+    memory->get(got, dy, sizeof got);
+    CHECKF(memcmp(got, y, sizeof y) == 0, "%s: products of nothing change %g %g %g %g", label, (double)got[0], (double)got[1], (double)got[2], (double)got[3]);
+    cuda->gemm_half(true, 1, 1, 0, dy, 1, (const uint16_t *)dy, 1, 0, dy, 2);
+    cuda->gram(1, 0, dy, 1, 0, dy + 3, 2);
+    cuda->gemm_nn(1, 2, 0, dy, 1, dy, 2, 0, dy + 1, 2);
+    down(got, dy, sizeof got);
+    CHECKF(got[0] == 0 && got[1] == 0 && got[2] == 0 && got[3] == 0, "%s: sums of nothing: %g %g %g %g", label, (double)got[0], (double)got[1], (double)got[2], (double)got[3]);
+    settled(label, 0);
+}
+
 static void gemms(const char *label)
 {
+    for (int bf16 = 0; bf16 < 2; bf16++) {
+        gemm_half(label, bf16 != 0, 1, 1, 1, 0);
+        gemm_half(label, bf16 != 0, 3, 70, 17, 1);
+        gemm_half(label, bf16 != 0, 66, 65, 130, 0);
+    }
+    gemm_half_edges(label);
+    nothing(label);
     gram(label, 5, 20, 0);
     gram(label, 70, 33, 1);
     static const size_t shapes[][3] = {{1, 1, 1}, {3, 70, 17}, {65, 5, 33}, {64, 64, 16}, {130, 67, 40}, {1, 40, 300}};
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
         for (int kind = 0; kind < 3; kind++)
             gemm(label, kind, shapes[s][0], shapes[s][1], shapes[s][2], (float)(s % 2));
+}
+
+// cuBLAS, where it is there: the same table of products; then one that fails.
+static void by_cublas(const char *label)
+{
+    const size_t before = rs_trial_blas_calls();
+    rs_blas_use(true);
+    gemms(label);
+    if (rs_trial_emulated()) {
+        float *y = room(4 * sizeof *y);
+        CHECKF(rs_trial_blas_calls() > before + 30, "%s: it computed %zu products", label, rs_trial_blas_calls() - before);
+        rs_trial_blas(RS_BLAS_FAILS);
+        cuda->gemm_nt(2, 2, 1, y, 1, y, 1, 0, y, 2);
+        rs_trial_blas(RS_BLAS_GOOD);
+        cuda->gemm_nt(2, 2, 1, y, 1, y, 1, 0, y, 2);
+        const char *fault;
+        (void)memory->settle(&fault);
+        CHECKF(fault != NULL && strcmp(fault, "cuBLAS: the function failed to launch on the GPU") == 0, "%s: a failure of cuBLAS: %s", label, fault != NULL ? fault : "none");
+        memory->release(y);
+    }
+    rs_blas_use(false);
+}
+
+// A large k of gemm_half goes over the scratch in several parts.
+static void halves_in_parts(void)
+{
+    rs_blas_use(true);
+    gemm_half("in parts", true, 9, 2, (size_t)1 << 20, 0);
+    gemm_half("in parts", false, 2, 9, (size_t)1 << 20, 1);
+    rs_blas_use(false);
+}
+
+// Machines without the library, with one that lacks functions, with one that does not start: own products, and the line of the device says why.
+static void without_cublas(enum rs_trial_blas be, const char *why)
+{
+    fflush(stdout);
+    const pid_t child = fork();
+    if (child == 0) {
+        rs_trial_blas(be);
+        rs_blas_use(true);
+        CHECKF(strstr(rs_kernels_cuda_device(), why) != NULL, "the device is %s", rs_kernels_cuda_device());
+        gemm("without cuBLAS", 0, 3, 5, 7, 0);
+        CHECK(rs_trial_blas_calls() == 0);
+        fflush(stdout);
+        _exit(check_failed != 0);
+    }
+    int status = -1;
+    CHECKF(waitpid(child, &status, 0) == child && status == 0, "%s", why);
 }
 
 // ---- 16-bit floats, one row times a matrix
@@ -675,15 +881,28 @@ int main(int argc, char **argv)
     }
     memory = cuda->memory;
     CHECK(rs_int_memory(rs_int_cuda_at(0)) == memory && rs_int_memory(rs_int_reference()) == NULL && rs_kernels_reference()->memory == NULL && rs_int_cuda_at(2) == NULL);
+    CHECK(strcmp(rs_int_name(rs_int_cuda()), "cuda") == 0 && rs_int_memory(rs_int_cuda()) == memory);
+    if (rs_trial_emulated()) { // before anything asks for it here
+        without_cublas(RS_BLAS_GONE, ", own products (no libcublas)");
+        without_cublas(RS_BLAS_OLD, ", own products (libcublas is too old)");
+        without_cublas(RS_BLAS_REFUSES, ", own products (the library was not initialized)");
+    }
     CHECK(rs_kernels_cuda_device() != NULL);
+    CHECK(!rs_trial_emulated() || strstr(rs_kernels_cuda_device(), ", cuBLAS 13.1.0") != NULL);
+    rs_blas_use(false);
     each("rmsnorm", norms);
     each("rope", ropes);
     each("silu_gate and add", silus);
     each("lowrank", changes);
     each("hadamard", hadamards);
     each("quantise", quantisers);
+    each("norm, quantise, change", streams);
+    rows_alone();
     each("product", products);
     each("gemm", gemms);
+    each("gemm by cuBLAS", by_cublas);
+    if (!brief)
+        halves_in_parts();
     each("conversion", conversions);
     each("row times matrix", rows);
     each("cross entropy", entropies);

@@ -79,6 +79,18 @@ static void failing(void)
     for (size_t i = 0; i < 40; i++) // more than are kept
         CHECK(rs_cuda_keep(100 + i, 1, in, sizeof in) != NULL);
     CHECKF(rs_machine_arrays() - before == 1 + 2 + 16, "%zu arrays", rs_machine_arrays() - before);
+    rs_cuda_note("cuBLAS", "first"); // failures in words, of which the first is told
+    rs_cuda_note("cuBLAS", "second");
+    (void)c->settle(&fault);
+    CHECKF(fault != NULL && strcmp(fault, "cuBLAS: first") == 0, "%s", fault);
+    CHECK(rs_cuda_symbol("no-such-library", "cublasCreate_v2") == NULL);
+    CHECK(rs_cuda_scratch(RS_CUDA_SCRATCH) == NULL); // there is no room for it
+    (void)c->settle(&fault);
+    CHECKF(fault != NULL && strcmp(fault, "scratch: error 2") == 0, "%s", fault);
+    m = good, m.memory = (size_t)64 << 20;
+    rs_machine_be(&m);
+    CHECK(rs_cuda_scratch(1) != NULL && rs_cuda_scratch(1) == rs_cuda_scratch(RS_CUDA_SCRATCH) && c->settle(&fault) == 0 && fault == NULL);
+    CHECK(rs_cuda_scratch((size_t)RS_CUDA_SCRATCH + 1) == NULL && c->settle(&fault) == 0 && fault != NULL);
     m = good, m.lost = 700; // a device that is lost
     rs_machine_be(&m);
     c->get(more, q, sizeof in);
@@ -90,7 +102,7 @@ static void failing(void)
     CHECK(fault != NULL); // it stays lost
     c->release(p);
     c->release(q);
-    CHECK(rs_machine_arrays() - before == 1 + 16);
+    CHECK(rs_machine_arrays() - before == 1 + 16 + 1); // and the scratch
 }
 
 // Copies beside the work: more than the page-locked buffers hold, in the order they were sent, and none before it is waited for; without such buffers the same bytes.

@@ -184,6 +184,32 @@ static void product(const rs_kernels *k, const char *label, int kind, size_t m, 
     free(z);
 }
 
+// With 16-bit weights, against the same product in f32 by the reference.
+static void product_half(const rs_kernels *k, const char *label, bool bf16, size_t m, size_t n, size_t l, float beta)
+{
+    const rs_kernels *ref = rs_kernels_reference();
+    const size_t ldx = l + 3, ldw = l + 2, ldy = n + 5;
+    float *x = noise((m + 1) * ldx), *w = noise(n * ldw), *y = noise(m * ldy), *z = take(m * ldy, sizeof *z);
+    uint16_t *half = take(n * ldw, sizeof *half);
+    (bf16 ? ref->f32_to_bf16 : ref->f32_to_f16)(n * ldw, w, half);
+    (bf16 ? ref->bf16_to_f32 : ref->f16_to_f32)(n * ldw, half, w);
+    for (size_t i = 0; beta == 0 && i < m * ldy; i++)
+        y[i] = i % ldy < n ? NAN : 7;
+    memcpy(z, y, m * ldy * sizeof *z);
+    k->gemm_half(bf16, m, n, l, x, ldx, half, ldw, beta, y, ldy);
+    ref->gemm_nt(m, n, l, x, ldx, w, ldw, beta, z, ldy);
+    double worst = 0;
+    for (size_t i = 0; i < m * ldy; i++)
+        if (i % ldy >= n ? y[i] != z[i] : !(fabs((double)y[i] - (double)z[i]) <= worst))
+            worst = i % ldy < n ? fabs((double)y[i] - (double)z[i]) : (double)INFINITY;
+    CHECKF(worst <= allowed("gemm") * (double)l + 1e-6, "%s: gemm_half of %s, %zu %zu %zu, beta %g: off by %g", label, bf16 ? "bf16" : "f16", m, n, l, (double)beta, worst);
+    free(x);
+    free(w);
+    free(y);
+    free(z);
+    free(half);
+}
+
 // The triangle, and what lies below it and beside it as it was.
 static void gram(const rs_kernels *k, const char *label, size_t n, size_t l, float beta)
 {
@@ -250,6 +276,10 @@ static void products(const rs_kernels *k, const char *label)
         for (int kind = 0; kind < 3; kind++)
             for (int beta = 0; beta < 2; beta++)
                 product(k, label, kind, shapes[i][0], shapes[i][1], shapes[i][2], (float)beta);
+    static const size_t halves[][3] = {{1, 1, 1}, {2, 3, 0}, {0, 3, 2}, {5, 64, 512}, {7, 130, 1030}, {33, 65, 100}};
+    for (size_t i = 0; i < sizeof halves / sizeof *halves; i++)
+        for (int which = 0; which < 4; which++)
+            product_half(k, label, which % 2 != 0, halves[i][0], halves[i][1], halves[i][2], (float)(which / 2));
     // the naive sum, once, so that the reference itself is checked: x is [l, m], w is [l, n]
     const float x[6] = {1, 2, 3, 4, 5, 6}, w[9] = {1, -1, 2, 0, 3, 1, 2, 2, -3};
     float y[6];

@@ -110,7 +110,7 @@ rs_status rs_calibration_open(rs_calibration *c, rs_network *n, const rs_calibra
         return rs_fail(e, RS_USAGE, "the calibration text has %zu tokens; %zu sequences of %zu after the first %zu need %llu", t->count, t->samples, t->ctx, t->skip, (unsigned long long)need);
     RS_TRY(hold(c, t->mem, e));
     const rs_status s = allocate(c, e);
-    if (s == RS_E_NOMEM)
+    if (s == RS_E_NOMEM && rs_network_kernels(n)->memory == NULL)
         return rs_error_prefix(e, s, "%llu bytes of hidden states for %llu calibration tokens; --mem keeps them in a file", (unsigned long long)bytes, (unsigned long long)tokens);
     return s == RS_OK ? embed(c, t->ids + t->skip, e) : s;
 }

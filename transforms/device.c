@@ -7,7 +7,7 @@
 const rs_int_kernels *rs_device_products(const rs_kernels *k)
 {
     if (k == rs_kernels_reference()) return rs_int_reference();
-    return k->memory == NULL ? rs_int_cpu() : rs_int_cuda_at(1);
+    return k->memory == NULL ? rs_int_cpu() : rs_int_cuda();
 }
 
 rs_status rs_device_find(const char *name, const rs_kernels **k, const rs_int_kernels **by, rs_error *e)

@@ -22,7 +22,7 @@ struct rs_network_device {
     bool full;                  // no more layers are kept
     bool queued;                // work waits for a settle: of layers from `since` on
     uint64_t since;
-    rs_network_array norm, cos, sin, head, narrow_head, head_scales, y, target, nll;
+    rs_network_array norm, cos, sin, head, head_codes, head_scales, y, target, nll;
     size_t rope_rows;
     bool streams_head;          // the head does not fit
 };
@@ -95,7 +95,7 @@ void rs_network_device_close(rs_network *n)
     if (d == NULL) return;
     for (int i = 0; i < 2; i++) drop_place(n, &d->two[i]);
     for (uint64_t i = 0; d->kept != NULL && i < n->c.L; i++) drop_place(n, &d->kept[i]);
-    rs_network_array *const all[] = {&d->norm, &d->cos, &d->sin, &d->head, &d->narrow_head, &d->head_scales, &d->y, &d->target, &d->nll};
+    rs_network_array *const all[] = {&d->norm, &d->cos, &d->sin, &d->head, &d->head_codes, &d->head_scales, &d->y, &d->target, &d->nll};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) drop_array(n, all[i]);
     free(d->kept);
     free(d);
@@ -311,13 +311,19 @@ rs_status rs_network_device_rope(rs_network *n, size_t S, const float **cos, con
     return RS_OK;
 }
 
-// Rows of the LM head as numbers, from first on, into an array of the device.
-static rs_status put_head(rs_network *n, uint64_t first, uint64_t count, float *to, float *buffer, rs_error *e)
+// Bytes of a row of the LM head: 16-bit floats stay what they are, all else is f32.
+static size_t head_row(const rs_network *n)
 {
-    const float *direct = rs_network_head_direct(n);
-    const size_t d = n->shape.d;
-    if (direct == NULL) RS_TRY(rs_network_head_rows(n, first, count, buffer, e));
-    n->device->memory->put(to, direct != NULL ? direct + first * d : buffer, (size_t)count * d * sizeof(float));
+    return n->shape.d * (rs_network_narrow(n, n->head) ? sizeof(uint16_t) : sizeof(float));
+}
+
+// Rows of the head, from first on, into an array of the device.
+static rs_status put_head(rs_network *n, uint64_t first, uint64_t count, void *to, float *buffer, rs_error *e)
+{
+    const uint8_t *payload = rs_mapped_payload(n->m, n->head);
+    const bool direct = rs_network_narrow(n, n->head) || rs_network_head_direct(n) != NULL;
+    if (!direct) RS_TRY(rs_network_head_rows(n, first, count, buffer, e));
+    n->device->memory->put(to, direct ? (const void *)(payload + first * head_row(n)) : buffer, (size_t)count * head_row(n));
     return RS_OK;
 }
 
@@ -325,14 +331,14 @@ static rs_status put_head(rs_network *n, uint64_t first, uint64_t count, float *
 static rs_status open_head(rs_network *n, float *buffer, rs_error *e)
 {
     struct rs_network_device *d = n->device;
-    const size_t V = (size_t)n->c.V, dim = n->shape.d;
+    const size_t V = (size_t)n->c.V;
     rs_error no_room = {0};
-    if (rs_network_room(n, &d->head, V * dim * sizeof(float), "LM head", &no_room) != RS_OK) {
+    if (rs_network_room(n, &d->head, V * head_row(n), "LM head", &no_room) != RS_OK) {
         d->streams_head = true;
-        return rs_network_room(n, &d->head, SHARE * dim * sizeof(float), "LM head", e);
+        return rs_network_room(n, &d->head, (V < SHARE ? V : (size_t)SHARE) * head_row(n), "LM head", e);
     }
     for (size_t v = 0; v < V; v += SHARE) {
-        const rs_status s = put_head(n, v, V - v < SHARE ? V - v : SHARE, (float *)d->head.p + v * dim, buffer, e);
+        const rs_status s = put_head(n, v, V - v < SHARE ? V - v : SHARE, (uint8_t *)d->head.p + v * head_row(n), buffer, e);
         if (s == RS_OK) continue;
         drop_array(n, &d->head);
         return s;
@@ -340,36 +346,44 @@ static rs_status open_head(rs_network *n, float *buffer, rs_error *e)
     return RS_OK;
 }
 
-static rs_status many_logits(rs_network *n, size_t rows, const float *y, float *logits, float *buffer, rs_error *e)
+// Logits of `count` rows of the head that are in its array, y [rows, d].
+static void multiply_head(const rs_network *n, size_t rows, size_t count, const float *y, float *logits)
 {
-    struct rs_network_device *d = n->device;
-    const size_t V = (size_t)n->c.V, dim = n->shape.d;
-    if (d->head.p == NULL) RS_TRY(open_head(n, buffer, e));
-    if (!d->streams_head) n->k->gemm_nt(rows, V, dim, y, dim, d->head.p, dim, 0, logits, V);
-    for (size_t v = 0; d->streams_head && v < V; v += SHARE) {
-        const size_t m = V - v < SHARE ? V - v : SHARE;
-        RS_TRY(put_head(n, v, m, d->head.p, buffer, e)); // behind the product that reads what was there
-        n->k->gemm_nt(rows, m, dim, y, dim, d->head.p, dim, 0, logits + v, V);
-    }
-    return RS_OK;
+    const size_t dim = n->shape.d, V = (size_t)n->c.V;
+    const void *head = n->device->head.p;
+    const bool bf16 = n->head->dtype == RS_BF16;
+    if (!rs_network_narrow(n, n->head)) n->k->gemm_nt(rows, count, dim, y, dim, head, dim, 0, logits, V);
+    else if (rows > 1) n->k->gemm_half(bf16, rows, count, dim, y, dim, head, dim, 0, logits, V);
+    else n->k->gemv_half(bf16, count, dim, y, head, dim, logits);
 }
 
-// Of one row, by a head of 16-bit floats or 8-bit codes; false: the head is neither, or does not fit.
-static bool one_row_of_logits(rs_network *n, const float *y, float *logits)
+static rs_status multiply(rs_network *n, size_t rows, const float *y, float *logits, rs_error *e)
+{
+    struct rs_network_device *d = n->device;
+    const size_t V = (size_t)n->c.V;
+    float *buffer = malloc(SHARE * n->shape.d * sizeof *buffer); // where the head has to be decoded
+    rs_status s = buffer != NULL ? RS_OK : rs_fail(e, RS_E_NOMEM, "LM head");
+    if (s == RS_OK && d->head.p == NULL) s = open_head(n, buffer, e);
+    if (s == RS_OK && !d->streams_head) multiply_head(n, rows, V, y, logits);
+    for (size_t v = 0; s == RS_OK && d->streams_head && v < V; v += SHARE) {
+        const size_t count = V - v < SHARE ? V - v : SHARE;
+        s = put_head(n, v, count, d->head.p, buffer, e); // behind the product that reads what was there
+        if (s == RS_OK) multiply_head(n, rows, count, y, logits + v);
+    }
+    free(buffer);
+    return s;
+}
+
+// Of one row, by a head of 8-bit codes; false: it is none, or does not fit.
+static bool multiply_codes(rs_network *n, const float *y, float *logits)
 {
     struct rs_network_device *d = n->device;
     const size_t V = (size_t)n->c.V, dim = n->shape.d;
-    const uint8_t *payload = rs_mapped_payload(n->m, n->head);
     rs_int_weights codes;
     rs_error no_room = {0};
-    const bool narrow = rs_network_narrow(n, n->head);
-    if (!narrow && !(rs_weights_codes(n->head, payload, &codes) && codes.bits == 8 && codes.group == 0 && codes.scales != NULL)) return false;
-    if (d->narrow_head.p == NULL) {
-        if (!narrow && put(n, &d->head_scales, codes.scales, V * sizeof(float), "LM head", &no_room) != RS_OK) return false;
-        if (put(n, &d->narrow_head, narrow ? payload : codes.codes, V * dim * (narrow ? sizeof(uint16_t) : 1), "LM head", &no_room) != RS_OK) return false;
-    }
-    if (narrow) n->k->gemv_half(n->head->dtype == RS_BF16, V, dim, y, d->narrow_head.p, dim, logits);
-    else n->k->gemv_int8(V, dim, y, d->narrow_head.p, d->head_scales.p, logits);
+    if (!rs_weights_codes(n->head, rs_mapped_payload(n->m, n->head), &codes) || codes.bits != 8 || codes.group != 0 || codes.scales == NULL) return false;
+    if (d->head_codes.p == NULL && (put(n, &d->head_scales, codes.scales, V * sizeof(float), "LM head", &no_room) != RS_OK || put(n, &d->head_codes, codes.codes, V * dim, "LM head", &no_room) != RS_OK)) return false;
+    n->k->gemv_int8(V, dim, y, d->head_codes.p, d->head_scales.p, logits);
     return true;
 }
 
@@ -379,12 +393,7 @@ rs_status rs_network_device_logits(rs_network *n, size_t rows, const float *x, f
     const size_t dim = n->shape.d;
     RS_TRY(rs_network_room(n, &d->y, rows * dim * sizeof(float), "LM head", e));
     n->k->rmsnorm(rows, dim, x, d->norm.p, n->shape.eps, d->y.p);
-    if (rows != 1 || !one_row_of_logits(n, d->y.p, logits)) {
-        float *buffer = malloc(SHARE * dim * sizeof *buffer); // where the head has to be decoded
-        rs_status s = buffer != NULL ? many_logits(n, rows, d->y.p, logits, buffer, e) : rs_fail(e, RS_E_NOMEM, "LM head");
-        free(buffer);
-        RS_TRY(s);
-    }
+    if (rows != 1 || !multiply_codes(n, d->y.p, logits)) RS_TRY(multiply(n, rows, d->y.p, logits, e));
     return rs_network_device_settle(n, e);
 }
 

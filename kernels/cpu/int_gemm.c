@@ -309,3 +309,8 @@ size_t rs_int_quantise(const rs_int_kernels *by, const rs_quantizer *q, const fl
 {
     return by->quantise(q, rows->m, rows->k, x, ldx, rows->codes, rows->ld, rows->scale, rows->zero);
 }
+
+bool rs_int_norm_quantise(const rs_int_kernels *by, const rs_quantizer *q, const rs_int_stream *s, const rs_int_rows *rows)
+{
+    return by->norm_quantise != NULL && by->norm_quantise(q, s, rows);
+}

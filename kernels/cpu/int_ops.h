@@ -29,6 +29,7 @@ struct rs_int_kernels {
     // Of a device, where its arrays lie; it then computes a whole product by itself: sums, or where these are NULL y.
     const struct rs_memory *memory;
     void (*product)(const rs_int_weights *w, const rs_int_rows *a, int32_t *sums, float *y, size_t ldy, bool add);
+    bool (*norm_quantise)(const rs_quantizer *q, const rs_int_stream *s, const rs_int_rows *rows);
     void (*append)(const struct rs_kv_cache *c, bool values, size_t S, const float *x); // quantises and packs keys or values behind those of the cache; its count stays
 };
 

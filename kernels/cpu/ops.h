@@ -25,6 +25,9 @@ void rs_gemm_tn_plain(size_t m, size_t n, size_t k, const float *x, size_t ldx, 
 void rs_gemm_nt_blas(size_t m, size_t n, size_t k, const float *x, size_t ldx, const float *w, size_t ldw, float beta, float *y, size_t ldy);
 void rs_gemm_nn_blas(size_t m, size_t n, size_t k, const float *x, size_t ldx, const float *w, size_t ldw, float beta, float *y, size_t ldy);
 void rs_gemm_tn_blas(size_t m, size_t n, size_t k, const float *x, size_t ldx, const float *w, size_t ldw, float beta, float *y, size_t ldy);
+void rs_gemm_half_plain(bool bf16, size_t m, size_t n, size_t k, const float *x, size_t ldx, const uint16_t *w, size_t ldw, float beta, float *y, size_t ldy);
+void rs_gemm_half_blas(bool bf16, size_t m, size_t n, size_t k, const float *x, size_t ldx, const uint16_t *w, size_t ldw, float beta, float *y, size_t ldy);
+void rs_gemm_half_avx2(bool bf16, size_t m, size_t n, size_t k, const float *x, size_t ldx, const uint16_t *w, size_t ldw, float beta, float *y, size_t ldy);
 void rs_gram_plain(size_t n, size_t k, const float *x, size_t ldx, float beta, float *y, size_t ldy);
 void rs_gram_blas(size_t n, size_t k, const float *x, size_t ldx, float beta, float *y, size_t ldy);
 

@@ -16,6 +16,7 @@ static const rs_kernels reference = {
     .gemm_nt = rs_gemm_nt_plain,
     .gemm_nn = rs_gemm_nn_plain,
     .gemm_tn = rs_gemm_tn_plain,
+    .gemm_half = rs_gemm_half_plain,
     .gram = rs_gram_plain,
     .rmsnorm = rs_rmsnorm_plain,
     .rope = rs_rope_plain,
@@ -59,6 +60,7 @@ static void choose(void)
     t->gemm_nt = rs_gemm_nt_blas;
     t->gemm_nn = rs_gemm_nn_blas;
     t->gemm_tn = rs_gemm_tn_blas;
+    t->gemm_half = rs_gemm_half_blas;
     t->gram = rs_gram_blas;
     t->lowrank = rs_lowrank_blas;
     t->attention = rs_attention_blas;
@@ -79,6 +81,7 @@ static void choose(void)
         t->rope = rs_rope_avx2;
         t->attention = rs_attention_avx2;
         t->attention_cached = rs_attention_cached_avx2;
+        t->gemm_half = rs_gemm_half_avx2;
         t->gemv_half = rs_gemv_half_avx2;
         t->gemv_int8 = rs_gemv_int8_avx2;
         t->lowrank = rs_lowrank_avx2;

@@ -5,7 +5,7 @@
 #include "kernels/cuda/half.h"
 #include "kernels/cuda/reduce.h"
 
-enum { THREADS = 128, ROWS = 4 }; // ROWS: of activations that a warp multiplies with an output at a time
+enum { THREADS = 128, ROWS = 4, FEW = 2 * ROWS }; // ROWS: of activations that a warp multiplies with an output at a time; FEW: so many go that way
 
 // n <= 4 bytes from p on, the rest 0.
 RS_DEVICE unsigned bytes_of(const uint8_t *p, unsigned n)
@@ -191,4 +191,9 @@ void rs_int_product_mma(const rs_int_weights *w, const rs_int_rows *a, int32_t *
 {
     const struct target to = {sums, y, ldy, add};
     RS_LAUNCH(rs_k_int_mma, rs_cuda_blocks(((w->n + SIDE - 1) / SIDE) * ((a->m + SIDE - 1) / SIDE)), THREADS, 0, *w, *a, to);
+}
+
+void rs_int_product_cuda(const rs_int_weights *w, const rs_int_rows *a, int32_t *sums, float *y, size_t ldy, bool add)
+{
+    (a->m <= FEW ? rs_int_product_dp4a : rs_int_product_mma)(w, a, sums, y, ldy, add);
 }

@@ -22,3 +22,8 @@ const rs_int_kernels *rs_int_cuda_at(size_t i)
     (void)i;
     return NULL;
 }
+
+const rs_int_kernels *rs_int_cuda(void)
+{
+    return NULL;
+}

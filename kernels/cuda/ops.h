@@ -18,6 +18,7 @@ void rs_cross_entropy_cuda(size_t B, size_t V, const float *logits, size_t ld, c
 void rs_gemm_nt_cuda(size_t m, size_t n, size_t k, const float *x, size_t ldx, const float *w, size_t ldw, float beta, float *y, size_t ldy);
 void rs_gemm_nn_cuda(size_t m, size_t n, size_t k, const float *x, size_t ldx, const float *w, size_t ldw, float beta, float *y, size_t ldy);
 void rs_gemm_tn_cuda(size_t m, size_t n, size_t k, const float *x, size_t ldx, const float *w, size_t ldw, float beta, float *y, size_t ldy);
+void rs_gemm_half_cuda(bool bf16, size_t m, size_t n, size_t k, const float *x, size_t ldx, const uint16_t *w, size_t ldw, float beta, float *y, size_t ldy);
 void rs_rmsnorm_cuda(size_t B, size_t d, const float *x, const float *gamma, float eps, float *y);
 void rs_rope_cuda(size_t B, size_t heads, size_t h, float *x, size_t ld, const float *cos, const float *sin);
 void rs_lowrank_cuda(size_t S, size_t d, size_t r, float *x, const float *q, const float *m, float *work);
@@ -37,10 +38,12 @@ void rs_loss_grad_cuda(size_t B, size_t V, float *logits, size_t ld, const int32
 // Adds keys (or values) x [S, n_kv h] behind the tokens of a cache, which has room for them; its count stays.
 void rs_kv_append_cuda(const rs_kv_cache *c, bool values, size_t S, const float *x);
 
+bool rs_norm_quantise_cuda(const rs_quantizer *q, const rs_int_stream *s, const rs_int_rows *rows);
 size_t rs_int_quantise_cuda(const rs_quantizer *q, size_t B, size_t n, const float *x, size_t ldx, uint8_t *codes, size_t ld, float *scale, int32_t *zero);
-// One product, or (sums not NULL) its sums: by dot products of four codes, a warp for each output; by tensor cores, in tiles.
+// One product, or (sums not NULL) its sums: by dot products of four codes, a warp for each output; by tensor cores, in tiles; by the one for few rows and the other for many.
 void rs_int_product_dp4a(const rs_int_weights *w, const rs_int_rows *a, int32_t *sums, float *y, size_t ldy, bool add);
 void rs_int_product_mma(const rs_int_weights *w, const rs_int_rows *a, int32_t *sums, float *y, size_t ldy, bool add);
+void rs_int_product_cuda(const rs_int_weights *w, const rs_int_rows *a, int32_t *sums, float *y, size_t ldy, bool add);
 }
 
 #endif

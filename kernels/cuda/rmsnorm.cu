@@ -2,7 +2,7 @@
 // RMSNorm, a block for each row: the sum of squares and the root in fp64, one factor per row rounded to f32, then x * factor * gamma in f32.
 #include "kernels/cuda/ops.h"
 
-#include "kernels/cuda/reduce.h"
+#include "kernels/cuda/rows.h"
 
 enum { THREADS = 256 };
 
@@ -11,10 +11,7 @@ RS_KERNEL(THREADS, 4) rs_k_rmsnorm(size_t B, size_t d, const float *x, const flo
     for (size_t b = blockIdx.x; b < B; b += gridDim.x) {
         const float *in = x + b * d;
         float *out = y + b * d;
-        double sum = 0;
-        for (size_t i = threadIdx.x; i < d; i += THREADS)
-            sum += (double)in[i] * (double)in[i];
-        const float factor = (float)(1 / sqrt(rs_block_sum(sum) / (double)d + (double)eps));
+        const float factor = rs_row_norm(in, d, eps);
         for (size_t i = threadIdx.x; i < d; i += THREADS)
             out[i] = gamma != NULL ? in[i] * factor * gamma[i] : in[i] * factor;
     }

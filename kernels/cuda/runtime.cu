@@ -3,6 +3,7 @@
 #include "kernels/cuda/runtime.h"
 
 #include <cuda_runtime.h>
+#include <dlfcn.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -16,6 +17,7 @@ enum { KEPT = 16, LEAST = 75, STAGES = 4, STAGE = 16 << 20, SLICE = 512 << 10 };
 
 static char why_not[160], device_line[384], fault_line[256], told[256];
 static unsigned long long *refused;
+static void *scratch;
 static struct {
     size_t key, other;
     void *p;
@@ -30,10 +32,16 @@ static struct {
 static int stages = -1, next_stage; // -1: not asked for yet; 0: there are none
 
 // The first thing that failed is kept until settle tells it.
+void rs_cuda_note(const char *what, const char *failure)
+{
+    if (fault_line[0] == 0)
+        snprintf(fault_line, sizeof fault_line, "%s: %s", what, failure);
+}
+
 static void note(const char *what, cudaError_t error)
 {
-    if (error != cudaSuccess && fault_line[0] == 0)
-        snprintf(fault_line, sizeof fault_line, "%s: %s", what, cudaGetErrorString(error));
+    if (error != cudaSuccess)
+        rs_cuda_note(what, cudaGetErrorString(error));
 }
 
 static const char *refuse(const char *what, cudaError_t error)
@@ -127,6 +135,8 @@ static void *take(size_t bytes)
 
 static void release(void *p)
 {
+    if (p != NULL)
+        note("kernels", cudaDeviceSynchronize());
     note("memory of the device", cudaFree(p));
 }
 
@@ -263,4 +273,28 @@ const void *rs_cuda_keep(size_t key, size_t other, const void *from, size_t byte
 void rs_cuda_launched(const char *kernel)
 {
     note(kernel, cudaGetLastError());
+}
+
+void *rs_cuda_symbol(const char *library, const char *name)
+{
+    int runtime = 0;
+    (void)cudaRuntimeGetVersion(&runtime);
+    const int majors[] = {runtime / 1000, 13, 12}; // of the kernels first
+    for (size_t i = 0; i < sizeof majors / sizeof *majors; i++) {
+        char file[64];
+        snprintf(file, sizeof file, "lib%s.so.%d", library, majors[i]);
+        void *p = dlopen(file, RTLD_LAZY | RTLD_LOCAL); // never closed
+        if (p != NULL)
+            return dlsym(p, name);
+    }
+    return NULL;
+}
+
+void *rs_cuda_scratch(size_t bytes)
+{
+    if (scratch == NULL)
+        scratch = take(RS_CUDA_SCRATCH);
+    if (scratch == NULL || bytes > RS_CUDA_SCRATCH)
+        note("scratch", cudaErrorMemoryAllocation);
+    return bytes <= RS_CUDA_SCRATCH ? scratch : NULL;
 }

@@ -22,8 +22,14 @@ unsigned rs_cuda_blocks(size_t pieces);
 unsigned long long *rs_cuda_refused(void);
 // Bytes of the process on the device under the key of two numbers, put there once; NULL where there is no memory.
 const void *rs_cuda_keep(size_t key, size_t other, const void *from, size_t bytes);
-// Notes whether the launch of that kernel failed.
+// Notes whether the launch of that kernel failed; and a failure in words, of which settle tells the first.
 void rs_cuda_launched(const char *kernel);
+void rs_cuda_note(const char *what, const char *failure);
+// A function of a library that comes with CUDA ("cublas"), which is opened at run time; NULL: not on this machine.
+void *rs_cuda_symbol(const char *library, const char *name);
+// Device memory for what an operation hands from one of its kernels to the next, the same for all operations; bytes: at most RS_CUDA_SCRATCH. NULL, which is noted, where there is none.
+enum { RS_CUDA_SCRATCH = 32 << 20 };
+void *rs_cuda_scratch(size_t bytes);
 
 #ifdef __cplusplus
 }

@@ -2,10 +2,13 @@
 // The tables of the CUDA kernels, where there is a device.
 #include "kernels/cuda/ops.h"
 
+#include <stdio.h>
+
+#include "kernels/cuda/blas.h"
 #include "kernels/cuda/runtime.h"
 
 static rs_kernels table;
-static rs_int_kernels by_dp4a, by_mma;
+static rs_int_kernels by_dp4a, by_mma, by_both;
 
 // NULL: there is a device, and the tables are filled.
 static const char *reason(void)
@@ -29,6 +32,7 @@ static const char *reason(void)
     table.gemm_nt = rs_gemm_nt_cuda;
     table.gemm_nn = rs_gemm_nn_cuda;
     table.gemm_tn = rs_gemm_tn_cuda;
+    table.gemm_half = rs_gemm_half_cuda;
     table.rmsnorm = rs_rmsnorm_cuda;
     table.rope = rs_rope_cuda;
     table.attention = rs_attention_cuda;
@@ -51,10 +55,15 @@ static const char *reason(void)
     by_dp4a.memory = &rs_cuda_memory;
     by_dp4a.product = rs_int_product_dp4a;
     by_dp4a.append = rs_kv_append_cuda;
+    by_dp4a.norm_quantise = rs_norm_quantise_cuda;
     by_mma = by_dp4a;
     by_mma.name = "cuda-mma";
     by_mma.instruction = "mma.m16n8k32.s32.u8.s8";
     by_mma.product = rs_int_product_mma;
+    by_both = by_mma;
+    by_both.name = "cuda";
+    by_both.instruction = "dp4a.u32.s32, mma.m16n8k32.s32.u8.s8";
+    by_both.product = rs_int_product_cuda;
     return why;
 }
 
@@ -70,10 +79,19 @@ const char *rs_kernels_cuda_reason(void)
 
 const char *rs_kernels_cuda_device(void)
 {
-    return reason() == NULL ? rs_cuda_device() : NULL;
+    static char line[512];
+    if (reason() != NULL)
+        return NULL;
+    snprintf(line, sizeof line, "%s, %s", rs_cuda_device(), rs_blas_name());
+    return line;
 }
 
 const rs_int_kernels *rs_int_cuda_at(size_t i)
 {
     return reason() != NULL || i > 1 ? NULL : i == 0 ? &by_dp4a : &by_mma;
+}
+
+const rs_int_kernels *rs_int_cuda(void)
+{
+    return reason() == NULL ? &by_both : NULL;
 }

@@ -23,6 +23,16 @@ void rs_trial_memory(size_t bytes)
     (void)bytes;
 }
 
+void rs_trial_blas(enum rs_trial_blas be)
+{
+    (void)be;
+}
+
+size_t rs_trial_blas_calls(void)
+{
+    return 0;
+}
+
 void *rs_trial_wide(size_t bytes)
 {
     return rs_kernels_cuda()->memory->alloc(bytes);

@@ -21,6 +21,12 @@ void rs_trial_memory(size_t bytes);
 // Bytes that are taken and not released; 0 on a real device.
 size_t rs_trial_taken(void);
 
+// What cuBLAS is on the device from now on; before it is first used: RS_BLAS_GONE, RS_BLAS_OLD (functions are missing), RS_BLAS_REFUSES (it cannot start); and at any time RS_BLAS_GOOD, RS_BLAS_FAILS.
+enum rs_trial_blas { RS_BLAS_GOOD, RS_BLAS_GONE, RS_BLAS_OLD, RS_BLAS_REFUSES, RS_BLAS_FAILS };
+void rs_trial_blas(enum rs_trial_blas be);
+// Products it has computed.
+size_t rs_trial_blas_calls(void);
+
 // Memory of the device that need not be there until it is touched, if possible; NULL: no.
 void *rs_trial_wide(size_t bytes);
 void rs_trial_wide_release(void *p, size_t bytes);

@@ -4,15 +4,17 @@
 
 #include <malloc.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "tests/cuda/emulate.h"
 
-static size_t most_blocks, room = SIZE_MAX, taken;
+static size_t most_blocks, room = SIZE_MAX, taken, settles = SIZE_MAX;
 static unsigned long long refused;
 static const char *failed;
+static char failure[128];
 
 enum { KEPT = 16 };
 static struct {
@@ -41,8 +43,17 @@ extern "C" void rs_trial_wide_release(void *p, size_t bytes)
     munmap(p, bytes);
 }
 
+// For tools linked with this device: RS_TRIAL_MEMORY bytes of memory, and a device that is lost behind RS_TRIAL_SETTLES waits.
+static size_t from_environment(const char *name)
+{
+    const char *value = getenv(name);
+    return value != NULL ? (size_t)strtoull(value, NULL, 10) : SIZE_MAX;
+}
+
 extern "C" const char *rs_cuda_open(void)
 {
+    room = from_environment("RS_TRIAL_MEMORY");
+    settles = from_environment("RS_TRIAL_SETTLES");
     return NULL;
 }
 
@@ -99,6 +110,15 @@ static void meet(void)
     n_sent = 0;
 }
 
+static void release(void *p)
+{
+    if (p == NULL) return;
+    meet();
+    taken -= malloc_usable_size(p);
+    room += room == SIZE_MAX ? 0 : malloc_usable_size(p);
+    free(p);
+}
+
 static void send(void *to, const void *from, size_t bytes)
 {
     void *own = n_sent < SENT ? malloc(bytes + (bytes == 0)) : NULL;
@@ -114,21 +134,11 @@ static void send(void *to, const void *from, size_t bytes)
     sent[n_sent++].n = bytes;
 }
 
-static void release(void *p)
-{
-    if (p == NULL) return;
-    for (int i = 0; i < n_sent; i++) { // nobody waits for what was sent there
-        const size_t at = (uintptr_t)sent[i].to - (uintptr_t)p;
-        if (at < malloc_usable_size(p)) sent[i].n = 0;
-    }
-    taken -= malloc_usable_size(p);
-    room += room == SIZE_MAX ? 0 : malloc_usable_size(p);
-    free(p);
-}
-
 static size_t settle(const char **fault)
 {
     meet();
+    if (settles == 0 && failed == NULL) failed = "kernels: the device is lost";
+    settles -= settles > 0 && settles < SIZE_MAX;
     const size_t n = (size_t)refused;
     *fault = failed;
     failed = NULL;
@@ -137,6 +147,25 @@ static size_t settle(const char **fault)
 }
 
 extern "C" const rs_memory rs_cuda_memory = {take, release, put, put, put, zero, send, meet, settle, left};
+
+extern "C" void rs_cuda_note(const char *what, const char *text)
+{
+    if (failed != NULL) return;
+    snprintf(failure, sizeof failure, "%s: %s", what, text);
+    failed = failure;
+}
+
+extern "C" void *rs_cuda_scratch(size_t bytes)
+{
+    static void *scratch;
+    if (scratch == NULL && (scratch = take(RS_CUDA_SCRATCH)) != NULL) taken -= malloc_usable_size(scratch); // it is not the caller's to release
+    if (scratch == NULL || bytes > RS_CUDA_SCRATCH) {
+        rs_cuda_note("scratch", "out of memory");
+        return NULL;
+    }
+    memset(scratch, 0xff, bytes);
+    return scratch;
+}
 
 extern "C" unsigned rs_cuda_blocks(size_t pieces)
 {
@@ -151,7 +180,7 @@ extern "C" unsigned long long *rs_cuda_refused(void)
 
 static void drop(void)
 {
-    for (int i = 0; i < KEPT; i++) release(kept[i].p);
+    for (int i = 0; i < KEPT; i++) free(kept[i].p);
 }
 
 extern "C" const void *rs_cuda_keep(size_t key, size_t other, const void *from, size_t bytes)
@@ -160,12 +189,16 @@ extern "C" const void *rs_cuda_keep(size_t key, size_t other, const void *from, 
     for (int i = 0; i < used; i++)
         if (kept[i].key == key && kept[i].other == other) return kept[i].p;
     if (used == 0) atexit(drop);
-    if (used == KEPT) release(kept[--used].p);
+    if (used == KEPT) {
+        taken += malloc_usable_size(kept[--used].p);
+        release(kept[used].p);
+    }
     void *p = take(bytes);
     if (p == NULL) {
-        failed = "signs of a Hadamard matrix: out of memory";
+        rs_cuda_note("signs of a Hadamard matrix", "out of memory");
         return NULL;
     }
+    taken -= malloc_usable_size(p); // it is not the caller's to release
     memcpy(p, from, bytes);
     kept[used].key = key;
     kept[used].other = other;

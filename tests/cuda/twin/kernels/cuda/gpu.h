@@ -16,6 +16,10 @@ struct rs_emu_dim {
 };
 extern rs_emu_dim threadIdx, blockIdx, blockDim, gridDim;
 
+struct alignas(16) float4 {
+    float x, y, z, w;
+};
+
 // Runs body(context) for every thread. Where a thread waits: source, line, and of a warp what is done for its 32 threads when all are there.
 void rs_emu_run(unsigned blocks, unsigned threads, size_t bytes, void (*body)(const void *context), const void *context);
 void rs_emu_barrier(const char *file, int line);
