@@ -6,9 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "kernels/clip.h"
-#include "kernels/kernels.h"
 #include "kernels/threads.h"
+#include "quantize/gptq_inside.h"
 #include "quantize/scales.h"
 #include "transforms/dense.h"
 
@@ -23,6 +22,7 @@ rs_gptq_options rs_gptq_default(void)
 
 void rs_gptq_factor_free(rs_gptq_factor *f)
 {
+    if (f->U_there != NULL) f->k->memory->release(f->U_there);
     free(f->U);
     free(f->order);
     free(f->dead);
@@ -101,28 +101,22 @@ rs_status rs_gptq_factorise(rs_gptq_factor *f, const rs_gptq_options *o, size_t 
     return st;
 }
 
-// ---- the columns
+rs_status rs_gptq_factor_by(rs_gptq_factor *f, const rs_kernels *k, rs_error *e)
+{
+    const size_t bytes = f->n * f->n * sizeof *f->U;
+    f->k = k;
+    if (k == NULL || k->memory == NULL) return RS_OK;
+    f->U_there = k->memory->alloc(bytes);
+    if (f->U_there == NULL) return rs_fail(e, RS_E_NOMEM, "Hessian of order %zu: %zu MiB on the device", f->n, (bytes >> 20) + 1);
+    k->memory->put(f->U_there, f->U, bytes);
+    return RS_OK;
+}
 
-typedef struct gptq_job {
-    const rs_kernels *k;
-    rs_clip clip;
-    const rs_gptq_factor *f;
-    const float *w;       // as they came
-    float *work;          // [rows, cols] in the order of the steps: as updated so far
-    float *error;         // [rows, block]: - (w - c s) / U_ii of the steps of this block
-    int8_t *codes;        // [rows, cols]
-    float *scales;        // [rows, groups]
-    double *loss;         // [rows]
-    const uint32_t *step; // [cols]: the inverse of f->order
-    bool *opens;          // [cols]: the step is the first of its group
-    bool early, stale;    // scales from w before the loop; scales of groups from the columns as they were when the block began
-    size_t from, to, block;
-    rs_rows rows;
-} gptq_job;
+// ---- the columns
 
 static void start_body(void *context, size_t piece)
 {
-    gptq_job *job = context;
+    rs_gptq_job *job = context;
     rs_rows *rows = &job->rows;
     size_t cols = rows->cols, end = (piece + 1) * RS_ROWS_PIECE < rows->rows ? (piece + 1) * RS_ROWS_PIECE : rows->rows;
     for (size_t r = piece * RS_ROWS_PIECE; r < end; r++) {
@@ -136,7 +130,7 @@ static void start_body(void *context, size_t piece)
 }
 
 // The scale of group g for a row whose steps before i are done; the columns beyond this block have not heard of its errors yet. start: the columns of this block when it began.
-static float group_scale(const gptq_job *job, const float *work, const float *start, const float *error, size_t g, size_t i, float *span, int8_t *codes)
+static float group_scale(const rs_gptq_job *job, const float *work, const float *start, const float *error, size_t g, size_t i, float *span, int8_t *codes)
 {
     const size_t n = job->rows.cols, size = job->rows.group;
     for (size_t j = 0; j < size; j++) {
@@ -148,7 +142,7 @@ static float group_scale(const gptq_job *job, const float *work, const float *st
     return rs_clip_span(&job->clip, size, span, codes, NULL);
 }
 
-static void block_row(gptq_job *job, size_t r, float *start, float *span, int8_t *span_codes)
+static void block_row(rs_gptq_job *job, size_t r, float *start, float *span, int8_t *span_codes)
 {
     const size_t n = job->rows.cols, groups = job->rows.groups, to = job->to;
     const float *U = job->f->U, top = (float)((1 << (job->clip.bits - 1)) - 1);
@@ -172,7 +166,7 @@ static void block_row(gptq_job *job, size_t r, float *start, float *span, int8_t
 // Rows with one scale each, side by side. The last ones may be fewer than the lanes: then the others hold zeros.
 static void block_side_by_side(void *context, size_t piece)
 {
-    gptq_job *job = context;
+    rs_gptq_job *job = context;
     const size_t n = job->rows.cols, width = job->to - job->from, first = piece * RS_GPTQ_LANES, left = job->rows.rows - first, rows = left < RS_GPTQ_LANES ? left : RS_GPTQ_LANES;
     const float *U = job->f->U + job->from * n + job->from, top = (float)((1 << (job->clip.bits - 1)) - 1);
     const bool opens = job->from == 0 && !job->early;
@@ -188,7 +182,7 @@ static void block_side_by_side(void *context, size_t piece)
         scale[r] = r < rows ? job->scales[first + r] : 1;
         for (size_t i = 0; i < width; i++) w[i * RS_GPTQ_LANES + r] = r < rows ? work[job->from + i] : 0;
     }
-    job->k->gptq_block(width, U, n, scale, top, w, e);
+    job->k->gptq_block(width, RS_GPTQ_LANES, U, n, scale, 0, top, w, e, RS_GPTQ_LANES);
     for (size_t r = 0; r < rows; r++) {
         float *error = job->error + (first + r) * job->block;
         double loss = 0;
@@ -196,7 +190,7 @@ static void block_side_by_side(void *context, size_t piece)
             const size_t column = job->f->order[job->from + i];
             const float err = e[i * RS_GPTQ_LANES + r];
             job->codes[(first + r) * n + column] = (int8_t)w[i * RS_GPTQ_LANES + r];
-            error[i] = -err;
+            error[i] = err;
             if (!job->f->dead[column]) loss += (double)err * (double)err;
         }
         job->loss[first + r] += loss;
@@ -206,7 +200,7 @@ static void block_side_by_side(void *context, size_t piece)
 
 static void block_body(void *context, size_t piece)
 {
-    gptq_job *job = context;
+    rs_gptq_job *job = context;
     size_t end = (piece + 1) * RS_ROWS_PIECE < job->rows.rows ? (piece + 1) * RS_ROWS_PIECE : job->rows.rows;
     float *span = malloc((job->rows.group + job->block) * sizeof *span);
     int8_t *codes = malloc(job->rows.group);
@@ -219,14 +213,20 @@ static void block_body(void *context, size_t piece)
 
 static void finish_body(void *context, size_t piece)
 {
-    gptq_job *job = context;
+    rs_gptq_job *job = context;
     size_t end = (piece + 1) * RS_ROWS_PIECE < job->rows.rows ? (piece + 1) * RS_ROWS_PIECE : job->rows.rows;
     for (size_t r = piece * RS_ROWS_PIECE; r < end; r++) rs_rows_put(&job->rows, r, job->w + r * job->rows.cols, job->codes + r * job->rows.cols, job->scales + r * job->rows.groups);
 }
 
-static void columns(gptq_job *job)
+static void columns(rs_gptq_job *job)
 {
     const size_t n = job->rows.cols, rows = job->rows.rows;
+    job->work = malloc((rows * n + 1) * sizeof *job->work);
+    job->error = malloc((rows * job->block + 1) * sizeof *job->error);
+    if (job->work == NULL || job->error == NULL) {
+        rs_rows_no_memory(&job->rows);
+        return;
+    }
     rs_threads_for(job->rows.pieces, start_body, job);
     for (job->from = 0; job->from < n && job->rows.bad_row < 0 && !job->rows.no_memory; job->from = job->to) {
         job->to = n - job->from < job->block ? n : job->from + job->block;
@@ -235,11 +235,10 @@ static void columns(gptq_job *job)
         if (job->to < n) // what this block did, for all columns behind it
             job->k->gemm_nn(rows, n - job->to, job->to - job->from, job->error, job->block, job->f->U + job->from * n + job->to, n, 1, job->work + job->to, n);
     }
-    if (job->rows.bad_row < 0 && !job->rows.no_memory) rs_threads_for(job->rows.pieces, finish_body, job);
 }
 
 // Inverse order, and which steps open a group.
-static void chart(gptq_job *job, uint32_t *step, bool *seen)
+static void chart(rs_gptq_job *job, uint32_t *step, bool *seen)
 {
     for (size_t i = 0; i < job->rows.cols; i++) {
         size_t g = job->f->order[i] / job->rows.group;
@@ -253,7 +252,7 @@ static void chart(gptq_job *job, uint32_t *step, bool *seen)
 rs_status rs_gptq_pack(const rs_scheme *s, const rs_tensor *packed, const rs_gptq_options *o, const rs_gptq_factor *f, const float *w, uint8_t *payload, rs_pack_error *cost,
                        double *loss, rs_error *e)
 {
-    gptq_job job = {.k = rs_kernels_cpu(), .f = f, .w = w};
+    rs_gptq_job job = {.k = f->k != NULL ? f->k : rs_kernels_cpu(), .f = f, .w = w};
     if (packed->n_dims != 2 || packed->shape[1] != f->n || o->block == 0) return rs_fail(e, RS_E_INTERNAL, "%s: no matrix of %zu columns, or no block", packed->name, f->n);
     if (o->act_order && packed->group != 0 && s->peer != RS_PEER_NONE && s->peer != RS_PEER_COMPRESSED)
         return rs_fail(e, RS_USAGE, "%s: %s does not order columns where they have groups", packed->name, rs_compat_of(s->peer)->name);
@@ -263,19 +262,20 @@ rs_status rs_gptq_pack(const rs_scheme *s, const rs_tensor *packed, const rs_gpt
     job.early = s->peer == RS_PEER_COMPRESSED || (s->peer != RS_PEER_NONE && job.rows.groups == 1);
     job.stale = s->peer != RS_PEER_NONE;
     job.block = o->block < n ? o->block : n;
-    job.work = malloc((rows * n + 1) * sizeof *job.work);
-    job.error = malloc((rows * job.block + 1) * sizeof *job.error);
     job.codes = malloc(rows * n + 1);
     job.scales = malloc((rows * job.rows.groups + 1) * sizeof *job.scales);
-    job.loss = malloc((rows + 1) * sizeof *job.loss);
+    job.loss = calloc(rows + 1, sizeof *job.loss);
     job.opens = malloc(n + 1);
     uint32_t *step = malloc((n + 1) * sizeof *step);
     bool *seen = calloc(job.rows.groups + 1, sizeof *seen);
-    if (job.work == NULL || job.error == NULL || job.codes == NULL || job.scales == NULL || job.loss == NULL || job.opens == NULL || step == NULL || seen == NULL) job.rows.no_memory = true;
-    else {
+    if (job.codes == NULL || job.scales == NULL || job.loss == NULL || job.opens == NULL || step == NULL || seen == NULL) job.rows.no_memory = true;
+    rs_status st = RS_OK;
+    if (!job.rows.no_memory) {
         chart(&job, step, seen);
-        columns(&job);
+        if (job.k->memory != NULL) st = rs_gptq_columns_there(&job, e);
+        else columns(&job);
     }
+    if (st == RS_OK && job.rows.bad_row < 0 && !job.rows.no_memory) rs_threads_for(job.rows.pieces, finish_body, &job);
     double sum = 0;
     for (size_t r = 0; job.loss != NULL && r < rows && job.rows.pieces > 0; r++) sum += job.loss[r];
     if (loss != NULL) *loss = sum;
@@ -287,6 +287,8 @@ rs_status rs_gptq_pack(const rs_scheme *s, const rs_tensor *packed, const rs_gpt
     free(job.opens);
     free(step);
     free(seen);
-    RS_TRY(rs_rows_close(&job.rows, cost, e));
+    const rs_status closed = rs_rows_close(&job.rows, cost, e);
+    RS_TRY(st);
+    RS_TRY(closed);
     return isfinite(sum) ? RS_OK : rs_fail(e, RS_E_VALUE, "%s: what rounding left over grew beyond f32; a larger damp helps", packed->name);
 }

@@ -10,6 +10,7 @@
 
 #include "formats/cli.h"
 #include "formats/stage.h"
+#include "transforms/device.h"
 
 static const char streams_name[] = "calibration.streams";
 
@@ -45,13 +46,15 @@ static json_t *asked(const rs_gptq_model *g, const rs_gptq_origin *from)
     const rs_gptq_model_options *o = rs_gptq_model_asked(g);
     const rs_calibration *c = rs_gptq_model_streams((rs_gptq_model *)(uintptr_t)g);
     json_t *root = json_object();
+    char device[256];
+    rs_device_model(rs_network_kernels(c->n), device, sizeof device);
     const struct { const char *name; json_t *value; } list[] = {
         {"compat", whole(o->scheme.peer)}, {"w-bits", whole((uint64_t)o->scheme.w_bits)}, {"group", whole(o->scheme.group)}, {"scale", json_string(rs_dtype_name(o->scheme.scale_dtype))}, {"clip", whole((uint64_t)o->scheme.clip_steps)},
         {"samples", whole(c->samples)}, {"ctx", whole(c->ctx)}, {"skip", whole(from->skip)}, {"damp", real(o->gptq.damp)}, {"block", whole(o->gptq.block)}, {"act-order", json_boolean(o->gptq.act_order)},
         {"one-pass", json_boolean(o->one_pass)}, {"text", hex(&from->text_sum)}, {"recipe", hex(&from->recipe_sum)}, {"version", json_string(RS_VERSION)},
         {"processor: dense products", json_string(openblas_get_corename())}, {"processor: kernels", json_string(rs_network_kernels(c->n)->name)},
     };
-    bool ok = root != NULL;
+    bool ok = root != NULL && (device[0] == 0 || json_object_set_new(root, "device", json_string(device)) == 0);
     for (size_t i = 0; i < sizeof list / sizeof list[0]; i++) ok = json_object_set_new(root, list[i].name, list[i].value) == 0 && ok;
     if (ok) return root;
     json_decref(root);
@@ -156,6 +159,10 @@ static rs_status compare(const json_t *was, const json_t *now, rs_error *e)
 {
     const char *key;
     json_t *value;
+    json_object_foreach((json_t *)(uintptr_t)was, key, value)
+    {
+        if (json_object_get(now, key) == NULL) return rs_fail(e, RS_USAGE, "the checkpoint was made with another %s", key);
+    }
     json_object_foreach((json_t *)(uintptr_t)now, key, value)
     {
         if (!json_equal(value, json_object_get(was, key))) return rs_fail(e, RS_USAGE, "the checkpoint was made with another %s", key);

@@ -18,7 +18,7 @@ typedef struct rs_gptq_origin {
 // Writes what is done to out (opened by the caller, committed here); g was opened with keep and does not change. E_READ, E_WRITE, E_NOMEM.
 RS_MUST_CHECK rs_status rs_gptq_checkpoint(rs_gptq_model *g, const rs_gptq_origin *from, rs_out *out, rs_error *e);
 // Goes on from a checkpoint, which may be closed then; g has just been opened. RS_USAGE: no checkpoint, or one made with other options (names the first that differs), text, recipe, or on a
-// processor with other products; E_PROV: of another model; E_META, E_TENSOR, E_VALUE: not what a checkpoint holds; E_WRITE, E_NOMEM.
+// processor or a device with other products; E_PROV: of another model; E_META, E_TENSOR, E_VALUE: not what a checkpoint holds; E_WRITE, E_NOMEM.
 RS_MUST_CHECK rs_status rs_gptq_resume(rs_gptq_model *g, const rs_gptq_origin *from, const rs_mapped *checkpoint, rs_error *e);
 
 #endif

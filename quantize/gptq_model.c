@@ -28,21 +28,32 @@ struct rs_gptq_model {
     rs_scheme base, scheme[ROLES];
     const rs_tensor *tensor[ROLES];
     rs_tensor packed[ROLES];     // where the scheme packs
-    float *weight[ROLES];        // decoded quantised weights
-    float *hessian[INPUTS];      // [n, n]: the upper triangle; NULL while it is not being summed
+    float *weight[ROLES];        // decoded quantised weights, where the layer lies
+    float *here;                 // a matrix in the process, where the layer lies elsewhere
+    float *sum[INPUTS];          // Hessians, [n, n]: the upper triangle; where the layer lies; NULL while none is being summed
+    float *hessian[INPUTS];      // summed, in the process
     size_t width[INPUTS];
     uint64_t L, halves;          // those that are done
     double output_error;         // of the layer under way
 };
+
+// Where the layer lies.
+static const rs_memory *memory(const rs_gptq_model *g) { return rs_memory_of(rs_network_kernels(g->n)); }
+static bool elsewhere(const rs_gptq_model *g) { return rs_network_kernels(g->n)->memory != NULL; }
 
 void rs_gptq_model_close(rs_gptq_model *g)
 {
     if (g == NULL) return;
     rs_calibration_close(&g->c);
     rs_gptq_store_close(&g->results);
+    for (int r = 0; r < ROLES; r++)
+        if (g->weight[r] != NULL) memory(g)->release(g->weight[r]);
+    for (int i = 0; i < INPUTS; i++) {
+        if (g->sum[i] != NULL) memory(g)->release(g->sum[i]);
+        free(g->hessian[i]);
+    }
     rs_network_close(g->n);
-    for (int r = 0; r < ROLES; r++) free(g->weight[r]);
-    for (int i = 0; i < INPUTS; i++) free(g->hessian[i]);
+    free(g->here);
     free(g);
 }
 
@@ -76,8 +87,8 @@ static void sum_up(void *context, rs_tap tap, size_t rows, size_t cols, const fl
     rs_gptq_model *g = context;
     int i = 0;
     while (i < INPUTS && inputs[i].tap != tap) i++;
-    if (i == INPUTS || g->hessian[i] == NULL) return;
-    rs_network_kernels(g->n)->gram(cols, rows, x, ld, 1, g->hessian[i], cols);
+    if (i == INPUTS || g->sum[i] == NULL) return;
+    rs_network_kernels(g->n)->gram(cols, rows, x, ld, 1, g->sum[i], cols);
 }
 
 // Only where GPTQ asks for it.
@@ -86,9 +97,31 @@ static rs_status begin_sum(rs_gptq_model *g, int i, rs_error *e)
     bool wanted = false;
     for (int r = inputs[i].first; r < inputs[i].first + inputs[i].count; r++) wanted = wanted || (g->scheme[r].gptq && rs_scheme_packs(&g->scheme[r], g->tensor[r]));
     if (!wanted) return RS_OK;
+    const size_t bytes = g->width[i] * g->width[i] * sizeof(float);
+    if (g->sum[i] == NULL) {
+        const rs_status st = rs_network_alloc(g->n, bytes, (void **)&g->sum[i], e);
+        if (st != RS_OK) return rs_error_prefix(e, st, "Hessian of order %zu", g->width[i]);
+    }
+    memory(g)->zero(g->sum[i], bytes);
+    return RS_OK;
+}
+
+// What has been summed for input i comes into the process, if anything has.
+static rs_status end_sum(rs_gptq_model *g, int i, rs_error *e)
+{
+    const size_t bytes = g->width[i] * g->width[i] * sizeof(float);
+    float *sum = g->sum[i], *here = sum;
+    if (sum == NULL) return RS_OK;
+    if (elsewhere(g)) {
+        here = malloc(bytes);
+        if (here == NULL) return rs_fail(e, RS_E_NOMEM, "Hessian of order %zu", g->width[i]);
+        memory(g)->get(here, sum, bytes);
+        memory(g)->release(sum);
+    }
+    g->sum[i] = NULL;
     free(g->hessian[i]);
-    g->hessian[i] = calloc(g->width[i] * g->width[i], sizeof(float));
-    return g->hessian[i] == NULL ? rs_fail(e, RS_E_NOMEM, "Hessian of order %zu", g->width[i]) : RS_OK;
+    g->hessian[i] = here;
+    return RS_OK;
 }
 
 // ---- one layer
@@ -107,8 +140,8 @@ static rs_status load(rs_gptq_model *g, uint64_t i, rs_error *e)
         g->scheme[r] = rs_recipe_scheme(g->o->recipe, &g->base, t);
         RS_TRY(rs_gptq_model_matrix(g, (size_t)i * ROLES + (size_t)r, &packs, &g->packed[r], e));
         if (packs == NULL || g->weight[r] != NULL) continue;
-        size_t size = ((size_t)(t->shape[0] * t->shape[1]) * sizeof(float) + 63) / 64 * 64;
-        if ((g->weight[r] = aligned_alloc(64, size)) == NULL) return rs_fail(e, RS_E_NOMEM, "%s: quantised weights", t->name);
+        const rs_status st = rs_network_alloc(g->n, (size_t)(t->shape[0] * t->shape[1]) * sizeof(float), (void **)&g->weight[r], e);
+        if (st != RS_OK) return rs_error_prefix(e, st, "%s: quantised weights", t->name);
     }
     return RS_OK;
 }
@@ -119,14 +152,21 @@ static rs_status quantise_matrix(rs_gptq_model *g, uint64_t layer, int r, const 
     if (!rs_scheme_packs(s, g->tensor[r])) return RS_OK;
     if (stopped(g)) return RS_NO;
     const rs_tensor *packed = &g->packed[r];
+    const size_t bytes = (size_t)(packed->shape[0] * packed->shape[1]) * sizeof(float);
     const float *w = *weight_of(&g->layer, r);
+    float *back = g->weight[r];
+    if (elsewhere(g)) {
+        memory(g)->get(g->here, w, bytes);
+        w = back = g->here;
+    }
     rs_gptq_report report = {.gptq = s->gptq, .damp = f->damp, .raised = f->raised};
     double loss = 0;
     uint8_t *payload = malloc((size_t)packed->payload_len + 1);
     rs_status st = payload == NULL ? rs_fail(e, RS_E_NOMEM, "%s: packed payload", packed->name) : RS_OK;
     if (st == RS_OK && s->gptq) st = rs_gptq_pack(s, packed, &g->o->gptq, f, w, payload, &report.cost, &loss, e);
     if (st == RS_OK && !s->gptq) st = rs_rtn_pack(s, packed, w, payload, &report.cost, e);
-    if (st == RS_OK) st = rs_weights_rows(packed, payload, 0, packed->shape[0], g->weight[r], e);
+    if (st == RS_OK) st = rs_weights_rows(packed, payload, 0, packed->shape[0], back, e);
+    if (st == RS_OK && elsewhere(g)) memory(g)->put(g->weight[r], back, bytes);
     report.output_error = loss / ((double)packed->shape[0] * (double)g->c.samples * (double)g->c.ctx);
     if (st == RS_OK) st = rs_gptq_store_put(&g->results, (size_t)layer * ROLES + (size_t)r, g->tensor[r], &report, payload, packed->payload_len, e);
     else free(payload);
@@ -137,7 +177,7 @@ static rs_status quantise_matrix(rs_gptq_model *g, uint64_t layer, int r, const 
     return RS_OK;
 }
 
-// The factor of what has been summed for input i, if anything has.
+// The factor of what has been summed for input i, if anything has. Uses no device.
 static rs_status factorise(rs_gptq_model *g, int i, rs_gptq_factor *f, rs_error *e)
 {
     rs_status st = g->hessian[i] != NULL ? rs_gptq_factorise(f, &g->o->gptq, g->width[i], g->hessian[i], e) : RS_OK;
@@ -147,8 +187,9 @@ static rs_status factorise(rs_gptq_model *g, int i, rs_gptq_factor *f, rs_error 
 }
 
 // The matrices that read input i.
-static rs_status quantise_readers(rs_gptq_model *g, uint64_t layer, int i, const rs_gptq_factor *f, rs_error *e)
+static rs_status quantise_readers(rs_gptq_model *g, uint64_t layer, int i, rs_gptq_factor *f, rs_error *e)
 {
+    if (f->U != NULL) RS_TRY(rs_gptq_factor_by(f, rs_network_kernels(g->n), e));
     for (int r = inputs[i].first; r < inputs[i].first + inputs[i].count; r++) RS_TRY(quantise_matrix(g, layer, r, f, e));
     return RS_OK;
 }
@@ -156,7 +197,8 @@ static rs_status quantise_readers(rs_gptq_model *g, uint64_t layer, int i, const
 static rs_status quantise(rs_gptq_model *g, uint64_t layer, int i, rs_error *e)
 {
     rs_gptq_factor f = {0};
-    rs_status st = factorise(g, i, &f, e);
+    rs_status st = end_sum(g, i, e);
+    if (st == RS_OK) st = factorise(g, i, &f, e);
     if (st == RS_OK) st = quantise_readers(g, layer, i, &f, e);
     rs_gptq_factor_free(&f);
     return st;
@@ -181,8 +223,8 @@ static rs_status quantise_all(rs_gptq_model *g, uint64_t layer, rs_error *e)
 {
     struct aside last = {.g = g};
     pthread_t thread;
-    rs_status st = RS_OK;
-    const bool beside = rs_threads_get() > 1 && pthread_create(&thread, NULL, factorise_last, &last) == 0;
+    rs_status st = end_sum(g, INPUTS - 1, e);
+    const bool beside = st == RS_OK && rs_threads_get() > 1 && pthread_create(&thread, NULL, factorise_last, &last) == 0;
     for (int i = 0; st == RS_OK && i < INPUTS - 1; i++) st = quantise(g, layer, i, e);
     if (beside) pthread_join(thread, NULL);
     else if (st == RS_OK) factorise_last(&last);
@@ -217,7 +259,7 @@ static rs_status half(rs_gptq_model *g, uint64_t layer, rs_half which, rs_error 
 {
     const int i = which == RS_HALF_ATTN ? 0 : 2;
     RS_TRY(begin_sum(g, i, e));
-    if (g->hessian[i] != NULL) RS_TRY(rs_calibration_norm(&g->c, i == 0 ? g->layer.norm_attn : g->layer.norm_ffn, inputs[i].tap, sum_up, g, e));
+    if (g->sum[i] != NULL) RS_TRY(rs_calibration_norm(&g->c, i == 0 ? g->layer.norm_attn : g->layer.norm_ffn, inputs[i].tap, sum_up, g, e));
     RS_TRY(quantise(g, layer, i, e));
     RS_TRY(begin_sum(g, i + 1, e));
     RS_TRY(listen(g, which, e));
@@ -303,22 +345,49 @@ rs_status rs_gptq_model_skip(rs_gptq_model *g, uint64_t halves, rs_error *e)
     return RS_OK;
 }
 
+// Bytes that the work on a layer takes where it lies elsewhere: two layers and one of quantised weights, Hessians, a factor, three copies of a matrix, arrays of a sequence.
+static size_t work(const rs_gptq_model *g, size_t largest, size_t ctx)
+{
+    const rs_decoder_shape *s = rs_network_shape(g->n);
+    const rs_decoder_layer plain = {0};
+    size_t numbers = 3 * s->d * (2 * (s->n_q + s->n_kv) * s->h + 3 * s->f) + 3 * largest, most = 0;
+    for (int i = 0; i < INPUTS; i++) {
+        numbers += g->width[i] * g->width[i];
+        if (g->width[i] > most) most = g->width[i];
+    }
+    return (numbers + most * most) * sizeof(float) + rs_decoder_scratch(s, &plain, ctx);
+}
+
+// Streams leave room for the work: on a device they lie where that is not, or in a file.
+static rs_status open_streams(rs_gptq_model *g, const rs_calibration_text *text, size_t largest, rs_error *e)
+{
+    rs_calibration_text own = *text;
+    void *room = NULL;
+    if (elsewhere(g) && rs_network_alloc(g->n, work(g, largest, text->ctx), &room, NULL) != RS_OK && own.mem == 0) own.mem = (uint64_t)text->ctx * rs_network_shape(g->n)->d * sizeof(float); // of one sequence
+    const rs_status st = rs_calibration_open(&g->c, g->n, &own, e);
+    memory(g)->release(room);
+    return st;
+}
+
 // What is refused is said before the long work.
 static rs_status prepare(rs_gptq_model *g, const rs_calibration_text *text, rs_error *e)
 {
-    RS_TRY(rs_network_open(&g->n, g->m, NULL, e));
+    RS_TRY(rs_network_open(&g->n, g->m, g->o->k, e));
     const rs_config *c = rs_network_config(g->n);
     g->L = c->L;
     g->width[0] = g->width[2] = (size_t)c->d;
     g->width[1] = (size_t)(c->n_q * c->h);
     g->width[3] = (size_t)c->f;
+    size_t largest = 0;
     for (size_t i = 0; i < (size_t)g->L * ROLES; i++) {
         const rs_tensor *t;
         rs_tensor packed;
         RS_TRY(rs_gptq_model_matrix(g, i, &t, &packed, e));
+        if (t != NULL && t->shape[0] * t->shape[1] > largest) largest = (size_t)(t->shape[0] * t->shape[1]);
     }
+    if (elsewhere(g) && (g->here = malloc(largest * sizeof *g->here + 1)) == NULL) return rs_fail(e, RS_E_NOMEM, "the largest matrix of a layer");
     RS_TRY(rs_gptq_store_open(&g->results, (size_t)g->L * ROLES, g->o->keep, e));
-    RS_TRY(rs_calibration_open(&g->c, g->n, text, e));
+    RS_TRY(open_streams(g, text, largest, e));
     g->c.progress = on_passed;
     g->c.stop = on_stop;
     g->c.context = g;

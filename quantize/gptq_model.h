@@ -12,6 +12,7 @@ typedef struct rs_gptq_model_options {
     rs_scheme scheme;        // by GPTQ, whatever scheme.gptq says,
     const rs_recipe *recipe; // but for matrices that this rounds to nearest or leaves alone; NULL: all alike
     rs_gptq_options gptq;
+    const rs_kernels *k; // to compute with, NULL: the best of this processor; a device is used by the thread that asks for payloads alone
     bool one_pass; // the Hessians of a layer from one pass before any of it is quantised; otherwise q k v | o | gate up | down, each seeing the quantised ones before
     bool keep;     // results stay, in a temporary file, for checkpoints
     // Called after each matrix, after each layer with the sum of its output errors, and with the number of layers that are done; each may be NULL.
@@ -32,7 +33,8 @@ typedef struct rs_gptq_model rs_gptq_model;
 RS_MUST_CHECK rs_status rs_gptq_model_open(rs_gptq_model **g, const rs_mapped *m, const rs_calibration_text *text, const rs_gptq_model_options *o, rs_error *e);
 // The payload of a matrix, packed->payload_len bytes: layers up to its own are quantised first, unless they are done. context is the rs_gptq_model: made for rs_pack_options. Without o->keep each is
 // given once. Memory: one layer in f32, its Hessians, the streams of the calibration tokens, and what was made and not asked for yet: of one layer, where the stream has the layers in order.
-// E_TENSOR: not one of its matrices; E_VALUE: weights or streams that are not finite, a Hessian that cannot be factored; E_READ (also where the file was cut), E_WRITE, E_NOMEM; RS_NO: stopped.
+// E_TENSOR: not one of its matrices; E_VALUE: weights or streams that are not finite, a Hessian that cannot be factored; E_READ (also where the file was cut), E_WRITE, E_NOMEM (also of the device), E_INTERNAL
+// (the device failed); RS_NO: stopped.
 RS_MUST_CHECK rs_status rs_gptq_model_payload(void *context, const rs_tensor *packed, uint8_t *payload, rs_error *e);
 // What is to be recorded about how a matrix was made whose payload was given (FORMAT.md 20.9), in a; NULL for one that was rounded to nearest. E_NOMEM.
 RS_MUST_CHECK rs_status rs_gptq_model_values(void *context, const rs_tensor *packed, rs_arena *a, rs_value **values, rs_error *e);

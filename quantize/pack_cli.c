@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "transforms/device.h"
+
 static const char usage_text[] =
     "usage: rs-pack [options] [INPUT.rsq] [-o OUTPUT.rsq]\n"
     "Packs q k v o gate up down to integer codes (round to nearest or GPTQ, scales by the MSE clip grid) and records the activation and KV policy.\n"
@@ -28,6 +30,7 @@ static const char usage_text[] =
     "      --block N      columns finished before the rest hears of them (default 128)\n"
     "      --act-order    columns by falling diagonal of the Hessian\n"
     "      --one-pass     all Hessians of a layer before any of it is quantised; by default q k v, o, gate up, down each see the ones before quantised\n"
+    "      --device D     cpu (default), or cuda: compute on the GPU, which must be there (else exit 2)\n"
     "      --mem SIZE     memory for the activations of the text between layers; what is beyond goes to a temporary file\n"
     "      --checkpoint FILE, --save-every N   where to save for --resume (default: the output with .ckpt behind it); every N layers too (default 0: only when interrupted)\n"
     "      --resume       go on from the checkpoint\n"
@@ -197,18 +200,20 @@ static rs_status compat(struct parsed *p, rs_error *e)
 }
 
 // What the options say about each other.
-static rs_status check(const struct parsed *p, rs_error *e)
+static rs_status check(struct parsed *p, rs_error *e)
 {
-    const rs_pack_cli *o = &p->c;
+    rs_pack_cli *o = &p->c;
     const bool gptq = o->pack.scheme.gptq;
     if (!gptq && p->only_gptq != NULL) return rs_fail(e, RS_USAGE, "--%s goes with --gptq", p->only_gptq);
     if (gptq && o->text == NULL) return rs_fail(e, RS_USAGE, "--gptq needs a calibration text (--text)");
     if (gptq && o->pack.scheme.w_bits == 16 && o->recipe == NULL) return rs_fail(e, RS_USAGE, "--gptq with --w-bits 16: there is nothing to round");
     if (!gptq && o->cli.mem != 0) return rs_fail(e, RS_USAGE, "--mem goes with --gptq");
+    if (!gptq && strcmp(o->cli.device, "cpu") != 0) return rs_fail(e, RS_USAGE, "--device goes with --gptq");
     if ((o->resume || o->by.save_every > 0) && o->checkpoint == NULL && (o->cli.output == NULL || strcmp(o->cli.output, "-") == 0))
         return rs_fail(e, RS_USAGE, "name a --checkpoint, since the output has no name");
     if (o->cli.json && !o->dry_run) return rs_fail(e, RS_USAGE, "--json goes with --dry-run");
-    return rs_cli_one_stdin(3, (const char *const[]){o->input == NULL ? "-" : o->input, o->text, o->recipe}, e);
+    RS_TRY(rs_cli_one_stdin(3, (const char *const[]){o->input == NULL ? "-" : o->input, o->text, o->recipe}, e));
+    return rs_device_find(o->cli.device, &o->by.k, NULL, e);
 }
 
 rs_status rs_pack_cli_parse(rs_pack_cli *c, int argc, char **argv, rs_error *e)

@@ -4,7 +4,7 @@
 
 #include <cblas.h>
 
-#include "kernels/kernels.h"
+#include "transforms/device.h"
 
 rs_value *rs_pack_params(rs_arena *a, const rs_pack_cli *options)
 {
@@ -28,6 +28,10 @@ rs_value *rs_pack_params(rs_arena *a, const rs_pack_cli *options)
     rs_map_put(a, p, "act_order", rs_value_bool(a, options->by.gptq.act_order));
     rs_map_put(a, p, "one_pass", rs_value_bool(a, options->by.one_pass));
     rs_map_put(a, p, "blas", rs_value_str(a, openblas_get_corename()));
-    rs_map_put(a, p, "kernels", rs_value_str(a, rs_kernels_cpu()->name));
+    const rs_kernels *k = options->by.k != NULL ? options->by.k : rs_kernels_cpu();
+    char device[256];
+    rs_device_model(k, device, sizeof device);
+    rs_map_put(a, p, "kernels", rs_value_str(a, k->name));
+    if (device[0] != 0) rs_map_put(a, p, "device", rs_value_str(a, device));
     return p;
 }

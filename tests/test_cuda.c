@@ -178,9 +178,10 @@ static void changes(const char *label)
 // Forms: powers of two; Paley bases; several blocks in a row; larger than a block of threads holds, with and without a base.
 static void hadamards(const char *label)
 {
-    static const size_t shapes[][2] = {{1, 1}, {3, 2}, {2, 64}, {3, 12}, {2, 80}, {5, 144}, {2, 576}, {1, 1536}, {2, 2304}, {1, 12288}, {2, 16384}, {1, 24576}, {1, 14336}, {3, 7}, {1, 13568}};
+    static const size_t shapes[][2] = {{1, 1}, {3, 2}, {2, 64}, {3, 12}, {2, 80}, {5, 144}, {2, 576}, {1, 1536}, {2, 2304}, {1, 12288}, {2, 16384}, {1, 24576}, {1, 14336}, {3, 7}, {1, 13568}, {40, 128}, {3, 32768}, {1, 28672}, {9, 1024}, {2, 4096}, {1, 131072}, {2, 8}, {5, 48}};
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
         for (int transpose = 0; transpose < 2; transpose++) {
+            rs_trial_block_memory(s % 2 == 0 ? (size_t)64 << 10 : (size_t)48 << 10); // what 14336 values fit into, and what they do not
             const size_t B = shapes[s][0], n = shapes[s][1], ld = n + 3, bytes = B * ld * sizeof(float);
             rs_hadamard *H = rs_hadamard_new(n);
             if (!CHECK(H != NULL))
@@ -194,6 +195,7 @@ static void hadamards(const char *label)
             rs_hadamard_free(H);
             free(x), free(y);
         }
+    rs_trial_block_memory((size_t)64 << 10);
 }
 
 // ---- quantisers

@@ -158,23 +158,24 @@ static void loss(const char *label, size_t V, double w_ce, double w_kl, bool wit
     free(x), free(ref);
 }
 
-static void gptq(const char *label, size_t n)
+// rows: a multiple of RS_GPTQ_LANES; there are more beside them, which stay.
+static void gptq(const char *label, size_t n, size_t rows, bool columns)
 {
-    const size_t ldu = n + 1, all = n * RS_GPTQ_LANES;
-    float *U = noise(n * ldu, 0.3f), *w = noise(all, 2), *e = take(all, sizeof *e), s[RS_GPTQ_LANES];
+    const size_t ldu = n + 1, ld = rows + 5, all = n * ld, lds = columns ? ld : 0;
+    float *U = noise(n * ldu, 0.3f), *w = noise(all, 2), *e = noise(all, 1), *s = take(all, sizeof *s);
     for (size_t i = 0; i < n; i++) U[i * ldu + i] = 1 + 0.1f * (float)(i % 3);
-    for (size_t r = 0; r < RS_GPTQ_LANES; r++) s[r] = 0.05f + 0.01f * (float)r;
+    for (size_t r = 0; r < all; r++) s[r] = 0.05f + 0.01f * (float)(r % 19);
     w[3] = NAN;
-    float *hU = up(U, n * ldu), *hw = up(w, all), *he = up(e, all), *hs = up(s, RS_GPTQ_LANES), *got = take(2 * all, sizeof *got);
-    cuda->gptq_block(n, hU, ldu, hs, 7, hw, he);
-    rs_kernels_reference()->gptq_block(n, U, ldu, s, 7, w, e);
+    float *hU = up(U, n * ldu), *hw = up(w, all), *he = up(e, all), *hs = up(s, all), *got = take(2 * all, sizeof *got);
+    cuda->gptq_block(n, rows, hU, ldu, hs, lds, 7, hw, he, ld);
+    rs_kernels_reference()->gptq_block(n, rows, U, ldu, s, lds, 7, w, e, ld);
     cuda->memory->get(got, hw, all * sizeof *got);
     cuda->memory->get(got + all, he, all * sizeof *got);
     size_t wrong = 0;
     for (size_t i = 0; i < all; i++) wrong += memcmp(&got[i], &w[i], sizeof *w) != 0 || (memcmp(&got[all + i], &e[i], sizeof *e) != 0 && !(isnan(e[i]) && isnan(got[all + i])));
-    CHECKF(wrong == 0, "%s: gptq_block of %zu: %zu values differ", label, n, wrong);
+    CHECKF(wrong == 0, "%s: gptq_block of %zu columns, %zu rows: %zu values differ", label, n, rows, wrong);
     cuda->memory->release(hU), cuda->memory->release(hw), cuda->memory->release(he), cuda->memory->release(hs);
-    free(U), free(w), free(e), free(got);
+    free(U), free(w), free(e), free(s), free(got);
 }
 
 int main(void)
@@ -199,8 +200,10 @@ int main(void)
         loss(label, 1, 1, 0, false);
         loss(label, 300, 0.5, 0, false);
         loss(label, 777, 0.3, 0.7, true);
-        gptq(label, 1);
-        gptq(label, 37);
+        gptq(label, 1, RS_GPTQ_LANES, false);
+        gptq(label, 37, RS_GPTQ_LANES, false);
+        gptq(label, 37, 5 * RS_GPTQ_LANES, true); // more pieces than blocks
+        gptq(label, 128, 3 * RS_GPTQ_LANES, false);
         settled(label);
     }
     return check_report();

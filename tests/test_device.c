@@ -79,6 +79,13 @@ static void failing(void)
     for (size_t i = 0; i < 40; i++) // more than are kept
         CHECK(rs_cuda_keep(100 + i, 1, in, sizeof in) != NULL);
     CHECKF(rs_machine_arrays() - before == 1 + 2 + 16, "%zu arrays", rs_machine_arrays() - before);
+    CHECK(rs_cuda_block_memory() == 99 << 10);
+    rs_cuda_allow(in, 99 << 10);
+    CHECK(c->settle(&fault) == 0 && fault == NULL);
+    rs_cuda_allow(in, 100 << 10);
+    (void)c->settle(&fault);
+    CHECKF(fault != NULL && strcmp(fault, "block memory: error 1") == 0, "%s", fault);
+    CHECK(rs_cuda_keep(5, 1, NULL, 1) == NULL);
     rs_cuda_note("cuBLAS", "first"); // failures in words, of which the first is told
     rs_cuda_note("cuBLAS", "second");
     (void)c->settle(&fault);

@@ -234,32 +234,42 @@ static void gram(const rs_kernels *k, const char *label, size_t n, size_t l, flo
     free(z);
 }
 
-// The same bits as the reference, which is checked by hand; a NaN becomes the lowest code.
+// The same bits as the reference, which is checked by hand; a NaN becomes the lowest code. Rows beside those asked for, and columns behind, stay.
 static void gptq_block(const rs_kernels *k, const char *label)
 {
-    enum { MOST = 131 };
-    float *U = noise(MOST * MOST), *s = noise(RS_GPTQ_LANES), *w = noise(MOST * RS_GPTQ_LANES), *v = take(MOST * RS_GPTQ_LANES, sizeof *v), *e = take(MOST * RS_GPTQ_LANES, sizeof *e), *f = take(MOST * RS_GPTQ_LANES, sizeof *f);
+    enum { MOST = 131, WIDE = 3 * RS_GPTQ_LANES + 5, ALL = MOST * WIDE };
+    float *U = noise(MOST * MOST), *s = noise(ALL), *w = noise(ALL), *v = take(ALL, sizeof *v), *u = take(ALL, sizeof *u), *e = noise(ALL), *f = take(ALL, sizeof *f);
     for (size_t i = 0; i < MOST; i++) U[i * MOST + i] = 1 + fabsf(U[i * MOST + i]);
-    for (size_t r = 0; r < RS_GPTQ_LANES; r++) s[r] = 0.01f + 0.3f * fabsf(s[r]);
-    for (size_t n = 0; n <= MOST; n = n < 3 ? n + 1 : n * 2 - 1) {
-        memcpy(v, w, MOST * RS_GPTQ_LANES * sizeof *v);
-        if (n > 2) w[RS_GPTQ_LANES + 1] = v[RS_GPTQ_LANES + 1] = NAN;
-        k->gptq_block(n, U, MOST, s, 7, w, e);
-        rs_kernels_reference()->gptq_block(n, U, MOST, s, 7, v, f);
-        bool same = memcmp(w, v, MOST * RS_GPTQ_LANES * sizeof *w) == 0;
-        for (size_t i = 0; i < n * RS_GPTQ_LANES; i++) same = same && (e[i] == f[i] || (isnan(e[i]) && isnan(f[i])));
-        CHECKF(same, "%s: gptq_block of %zu columns", label, n);
-        memcpy(w, v, MOST * RS_GPTQ_LANES * sizeof *w);
-    }
+    for (size_t r = 0; r < ALL; r++) s[r] = 0.01f + 0.3f * fabsf(s[r]);
+    memcpy(f, e, ALL * sizeof *f);
+    for (size_t n = 0; n <= MOST; n = n < 3 ? n + 1 : n * 2 - 1)
+        for (size_t rows = 0; rows < WIDE; rows += RS_GPTQ_LANES)
+            for (size_t lds = 0; lds <= WIDE; lds += WIDE) {
+                memcpy(v, w, ALL * sizeof *v);
+                memcpy(u, w, ALL * sizeof *u);
+                if (n > 2) v[WIDE + 1] = u[WIDE + 1] = NAN;
+                k->gptq_block(n, rows, U, MOST, s, lds, 7, v, e, WIDE);
+                rs_kernels_reference()->gptq_block(n, rows, U, MOST, s, lds, 7, u, f, WIDE);
+                bool same = memcmp(v, u, ALL * sizeof *v) == 0, kept = true;
+                for (size_t i = 0; i < ALL; i++) {
+                    same = same && (memcmp(&e[i], &f[i], sizeof *e) == 0 || (isnan(e[i]) && isnan(f[i])));
+                    kept = kept && ((i < n * WIDE && i % WIDE < rows) || u[i] == w[i] || isnan(u[i]));
+                }
+                CHECKF(same && kept, "%s: gptq_block of %zu columns, %zu rows%s", label, n, rows, lds != 0 ? ", scales of columns" : "");
+            }
     const float triangle[4] = {2, 3, 0, 4};
-    for (size_t r = 0; r < RS_GPTQ_LANES; r++) w[r] = 1.25f, w[RS_GPTQ_LANES + r] = 5, s[r] = 0.5f;
-    k->gptq_block(2, triangle, 2, s, 7, w, e); // 1.25 / 0.5 to 2, e = 0.25 / 2; 5 - 0.375 = 4.625, to 9, at most 7; e = 1.125 / 4
-    CHECKF(w[0] == 2 && e[0] == 0.125f && w[RS_GPTQ_LANES + 3] == 7 && e[RS_GPTQ_LANES + 3] == 0.28125f, "%s: gptq_block by hand: %g %g %g %g", label, (double)w[0], (double)e[0],
-           (double)w[RS_GPTQ_LANES + 3], (double)e[RS_GPTQ_LANES + 3]);
+    for (size_t r = 0; r < WIDE; r++) w[r] = 1.25f, w[WIDE + r] = 5, s[r] = 0.5f, s[WIDE + r] = 1;
+    memcpy(v, w, 2 * WIDE * sizeof *v);
+    const size_t at = WIDE + RS_GPTQ_LANES + 3;
+    k->gptq_block(2, 2 * RS_GPTQ_LANES, triangle, 2, s, 0, 7, w, e, WIDE); // 1.25 / 0.5 to 2, 0.25 / 2; 5 - 0.375 = 4.625, to 9, at most 7; 1.125 / 4
+    CHECKF(w[0] == 2 && e[0] == -0.125f && w[at] == 7 && e[at] == -0.28125f, "%s: gptq_block by hand: %g %g %g %g", label, (double)w[0], (double)e[0], (double)w[at], (double)e[at]);
+    k->gptq_block(2, 2 * RS_GPTQ_LANES, triangle, 2, s, WIDE, 7, v, e, WIDE); // 4.625 to 5, -0.375 / 4
+    CHECKF(v[0] == 2 && e[0] == -0.125f && v[at] == 5 && e[at] == 0.09375f, "%s: gptq_block by hand, scales of columns: %g %g %g %g", label, (double)v[0], (double)e[0], (double)v[at], (double)e[at]);
     free(U);
     free(s);
     free(w);
     free(v);
+    free(u);
     free(e);
     free(f);
 }

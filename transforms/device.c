@@ -2,6 +2,7 @@
 // Names of devices.
 #include "transforms/device.h"
 
+#include <stdio.h>
 #include <string.h>
 
 const rs_int_kernels *rs_device_products(const rs_kernels *k)
@@ -20,4 +21,12 @@ rs_status rs_device_find(const char *name, const rs_kernels **k, const rs_int_ke
     if (k != NULL) *k = found;
     if (by != NULL) *by = rs_device_products(found);
     return RS_OK;
+}
+
+void rs_device_model(const rs_kernels *k, char *text, size_t size)
+{
+    const char *line = k->memory != NULL ? rs_kernels_cuda_device() : "", *last = strrchr(line, ','), *end = strchr(line, ',');
+    if (end != NULL) end = strchr(end + 1, ',');
+    if (end == NULL) end = last = line + strlen(line);
+    snprintf(text, size, "%.*s%s", (int)(end - line), line, last);
 }

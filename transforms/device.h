@@ -11,4 +11,7 @@ RS_MUST_CHECK rs_status rs_device_find(const char *name, const rs_kernels **k, c
 // The integer products that work where the arrays of k lie: the fastest ones, or for the reference table the reference.
 const rs_int_kernels *rs_device_products(const rs_kernels *k);
 
+// Name and architecture of the device of k, and what computes its dense products, in text, which is "" for a processor's: what it computes depends on these.
+void rs_device_model(const rs_kernels *k, char *text, size_t size);
+
 #endif

@@ -73,9 +73,9 @@ void rs_add_plain(size_t n, const float *x, float *y);
 void rs_add_avx2(size_t n, const float *x, float *y);
 void rs_each_plain(rs_join how, size_t B, size_t n, const float *a, size_t lda, float *y);
 size_t rs_not_finite_plain(size_t B, size_t n, const float *x, size_t ld);
-void rs_gptq_block_plain(size_t n, const float *U, size_t ldu, const float *s, float top, float *w, float *e);
-void rs_gptq_block_v8(size_t n, const float *U, size_t ldu, const float *s, float top, float *w, float *e);
-void rs_gptq_block_v16(size_t n, const float *U, size_t ldu, const float *s, float top, float *w, float *e);
+void rs_gptq_block_plain(size_t n, size_t rows, const float *U, size_t ldu, const float *s, size_t lds, float top, float *w, float *e, size_t ld);
+void rs_gptq_block_v8(size_t n, size_t rows, const float *U, size_t ldu, const float *s, size_t lds, float top, float *w, float *e, size_t ld);
+void rs_gptq_block_v16(size_t n, size_t rows, const float *U, size_t ldu, const float *s, size_t lds, float top, float *w, float *e, size_t ld);
 
 void rs_rmsnorm_grad_plain(size_t B, size_t d, const float *x, const float *gamma, float eps, const float *dy, float *dx);
 void rs_rmsnorm_grad_threaded(size_t B, size_t d, const float *x, const float *gamma, float eps, const float *dy, float *dx);

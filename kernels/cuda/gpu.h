@@ -15,6 +15,8 @@
 #define RS_BLOCK_MEMORY(T, name)                                  \
     extern __shared__ __align__(16) unsigned char rs_dynamic[];   \
     T *const name = (T *)rs_dynamic
+// Before the launch of a kernel with more than 48 KiB of block memory.
+#define RS_ALLOW(kernel, bytes) rs_cuda_allow((const void *)kernel, bytes)
 // Queues kernel(...) for blocks of threads with so many bytes of block memory; LAUNCH notes whether that failed.
 #define RS_QUEUE(kernel, blocks, threads, bytes, ...) kernel<<<blocks, threads, bytes>>>(__VA_ARGS__)
 #define RS_LAUNCH(kernel, blocks, threads, bytes, ...) (kernel<<<blocks, threads, bytes>>>(__VA_ARGS__), rs_cuda_launched(#kernel))

@@ -29,7 +29,7 @@ RS_DEVICE void norm_row(const struct norm *p, size_t d, const float *x, size_t b
     rs_row_quantise(p->q, y, d, p->codes + b * p->ld, p->scale + b, p->zero + b, p->refused);
 }
 
-RS_KERNEL(THREADS, 4) rs_k_norm_quantise(struct norm p, struct rs_lowrank_job j, size_t blocks, size_t chunks)
+RS_KERNEL(THREADS, 3) rs_k_norm_quantise(struct norm p, struct rs_lowrank_job j, size_t blocks, size_t chunks)
 {
     RS_BLOCK_MEMORY(float, memory);
     for (size_t b = blockIdx.x; b < j.S + blocks; b += gridDim.x) {

@@ -30,7 +30,7 @@ void rs_each_cuda(rs_join how, size_t B, size_t n, const float *a, size_t lda, f
 size_t rs_not_finite_cuda(size_t B, size_t n, const float *x, size_t ld);
 void rs_attention_cuda(size_t S, size_t n_q, size_t n_kv, size_t h, const float *q, const float *k, const float *v, float *out);
 void rs_attention_cached_cuda(const rs_kv_cache *c, size_t S, size_t n_q, const float *q, float *out);
-void rs_gptq_block_cuda(size_t n, const float *U, size_t ldu, const float *s, float top, float *w, float *e);
+void rs_gptq_block_cuda(size_t n, size_t rows, const float *U, size_t ldu, const float *s, size_t lds, float top, float *w, float *e, size_t ld);
 void rs_rmsnorm_grad_cuda(size_t B, size_t d, const float *x, const float *gamma, float eps, const float *dy, float *dx);
 void rs_silu_gate_grad_cuda(size_t n, const float *gate, const float *up, const float *dy, float *dgate, float *dup);
 void rs_attention_grad_cuda(size_t S, size_t n_q, size_t n_kv, size_t h, const float *q, const float *k, const float *v, const float *out, const float *dout, float *dq, float *dk, float *dv, float *work);

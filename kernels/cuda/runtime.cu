@@ -17,6 +17,7 @@ enum { KEPT = 16, LEAST = 75, STAGES = 4, STAGE = 16 << 20, SLICE = 512 << 10 };
 
 static char why_not[160], device_line[384], fault_line[256], told[256];
 static unsigned long long *refused;
+static int block_memory = 48 << 10;
 static void *scratch;
 static struct {
     size_t key, other;
@@ -113,6 +114,7 @@ const char *rs_cuda_open(void)
     if (error != cudaSuccess)
         return refuse("device 0", error);
     describe(0, &p);
+    (void)cudaDeviceGetAttribute(&block_memory, cudaDevAttrMaxSharedMemoryPerBlockOptin, 0);
     return NULL;
 }
 
@@ -246,6 +248,17 @@ unsigned rs_cuda_blocks(size_t pieces)
     return (unsigned)(pieces == 0 ? 1 : pieces < most ? pieces : most);
 }
 
+size_t rs_cuda_block_memory(void)
+{
+    return (size_t)block_memory;
+}
+
+void rs_cuda_allow(const void *kernel, size_t bytes)
+{
+    if (bytes > 48 << 10)
+        note("block memory", cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes));
+}
+
 unsigned long long *rs_cuda_refused(void)
 {
     return refused;
@@ -256,6 +269,8 @@ const void *rs_cuda_keep(size_t key, size_t other, const void *from, size_t byte
     for (int i = 0; i < n_kept; i++)
         if (kept[i].key == key && kept[i].other == other)
             return kept[i].p;
+    if (from == NULL)
+        return NULL;
     if (n_kept == KEPT)
         release(kept[--n_kept].p); // waits for the kernels that read it
     void *p = take(bytes);

@@ -20,7 +20,10 @@ extern const rs_memory rs_cuda_memory;
 unsigned rs_cuda_blocks(size_t pieces);
 // A number in device memory that counts refused rows.
 unsigned long long *rs_cuda_refused(void);
-// Bytes of the process on the device under the key of two numbers, put there once; NULL where there is no memory.
+// Bytes of block memory that a kernel may have, at least 48 KiB; more than that only where it has been allowed.
+size_t rs_cuda_block_memory(void);
+void rs_cuda_allow(const void *kernel, size_t bytes);
+// Bytes of the process on the device under the key of two numbers, put there once; NULL where there is no memory. from NULL: only what is there, otherwise NULL.
 const void *rs_cuda_keep(size_t key, size_t other, const void *from, size_t bytes);
 // Notes whether the launch of that kernel failed; and a failure in words, of which settle tells the first.
 void rs_cuda_launched(const char *kernel);

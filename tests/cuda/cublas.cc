@@ -109,6 +109,65 @@ static int gemm_ex(handle h, int turn_a, int turn_b, int64_t m, int64_t n, int64
     return product(h, turn_a, turn_b, m, n, k, a, type_a, lda, b, type_b, ldb, *(const float *)beta, (float *)c, ldc, false);
 }
 
+// ---- cublasLt
+
+struct matrix {
+    int type;
+    uint64_t rows, columns;
+    int64_t ld;
+};
+struct operation {
+    int compute, scale, turn_a;
+};
+static matrix layouts[8];
+static operation operations[2];
+static int n_layouts, n_operations;
+
+static int lt_create(void **h)
+{
+    *h = &only;
+    return 0;
+}
+
+static int lt_operation(void **p, int compute, int scale)
+{
+    operation *const o = &operations[n_operations++ % 2];
+    *o = {compute, scale, 0};
+    *p = o;
+    return 0;
+}
+
+static int lt_set(void *p, int attribute, const void *value, size_t bytes)
+{
+    if (attribute != 3 || bytes != sizeof(int32_t)) return INVALID_VALUE; // TRANSA
+    memcpy(&((operation *)p)->turn_a, value, sizeof(int32_t));
+    return 0;
+}
+
+static int lt_layout(void **p, int type, uint64_t rows, uint64_t columns, int64_t ld)
+{
+    matrix *const m = &layouts[n_layouts++ % 8];
+    *m = {type, rows, columns, ld};
+    *p = m;
+    return ld >= (int64_t)rows ? 0 : INVALID_VALUE;
+}
+
+// The form of integers that it documents: A turned, B as it is, int8 (3), sums and factors int32 (10, 72), sizes that are multiples of 4.
+static int lt_product(void *, void *op, const void *alpha, const void *A, void *a, const void *B, void *b, const void *beta, const void *C, void *c, void *D, void *d, const void *, void *work, size_t bytes, void *)
+{
+    const operation *o = (const operation *)op;
+    const matrix *x = (const matrix *)a, *y = (const matrix *)b, *z = (const matrix *)c;
+    if (o->compute != 72 || o->scale != 10 || o->turn_a != 1 || *(const int32_t *)alpha != 1 || *(const int32_t *)beta != 0 || C != D || c != d || work == NULL || bytes == 0) return NOT_SUPPORTED;
+    if (x->type != 3 || y->type != 3 || z->type != 10 || x->rows != y->rows || x->columns != z->rows || y->columns != z->columns || x->ld % 4 != 0 || y->ld % 4 != 0 || z->rows % 4 != 0) return INVALID_VALUE;
+    for (uint64_t j = 0; j < z->columns; j++)
+        for (uint64_t i = 0; i < z->rows; i++) {
+            int32_t sum = 0;
+            for (uint64_t l = 0; l < x->rows; l++) sum += ((const int8_t *)A)[l + i * x->ld] * ((const int8_t *)B)[l + j * y->ld];
+            ((int32_t *)D)[i + j * z->ld] = sum;
+        }
+    return 0;
+}
+
 extern "C" void *rs_cuda_symbol(const char *library, const char *name)
 {
     const struct {
@@ -116,6 +175,12 @@ extern "C" void *rs_cuda_symbol(const char *library, const char *name)
         void *p;
     } all[] = {{"cublasCreate_v2", (void *)create},      {"cublasDestroy_v2", (void *)destroy}, {"cublasGetVersion_v2", (void *)version}, {"cublasSetWorkspace_v2", (void *)workspace}, {"cublasSetMathMode", (void *)math},
                {"cublasGetStatusString", (void *)text}, {"cublasSgemm_v2_64", (void *)sgemm},  {"cublasSsyrk_v2_64", (void *)ssyrk},     {"cublasGemmEx_64", (void *)gemm_ex}};
+    const struct {
+        const char *name;
+        void *p;
+    } lt[] = {{"cublasLtCreate", (void *)lt_create}, {"cublasLtMatmulDescCreate", (void *)lt_operation}, {"cublasLtMatmulDescSetAttribute", (void *)lt_set}, {"cublasLtMatrixLayoutCreate", (void *)lt_layout}, {"cublasLtMatmul", (void *)lt_product}};
+    for (size_t i = 0; strcmp(library, "cublasLt") == 0 && i < sizeof lt / sizeof *lt; i++)
+        if (strcmp(name, lt[i].name) == 0) return lt[i].p;
     if (strcmp(library, "cublas") != 0 || now == RS_BLAS_GONE) return NULL;
     for (size_t i = 0; i < sizeof all / sizeof *all - (now == RS_BLAS_OLD); i++)
         if (strcmp(name, all[i].name) == 0) return all[i].p;

@@ -18,6 +18,11 @@ void rs_trial_blocks(size_t most)
     (void)most;
 }
 
+void rs_trial_block_memory(size_t bytes)
+{
+    (void)bytes;
+}
+
 void rs_trial_memory(size_t bytes)
 {
     (void)bytes;

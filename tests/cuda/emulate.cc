@@ -229,11 +229,36 @@ static void run_block(unsigned threads)
     n_shared = 0;
 }
 
-void rs_emu_run(unsigned blocks, unsigned threads, size_t bytes, void (*body)(const void *context), const void *context)
+// What has been allowed; a kernel has one limit, the last.
+enum { ALLOWED = 16 };
+static struct {
+    const void *kernel;
+    size_t bytes;
+} allowed[ALLOWED];
+static size_t n_allowed;
+
+void rs_emu_allow(const void *kernel, size_t bytes)
+{
+    size_t i = 0;
+    while (i < n_allowed && allowed[i].kernel != kernel) i++;
+    if (i == ALLOWED) fault("more than %d kernels with much block memory", ALLOWED);
+    if (i == n_allowed) n_allowed++;
+    allowed[i].kernel = kernel;
+    allowed[i].bytes = bytes;
+}
+
+static size_t limit_of(const void *kernel)
+{
+    for (size_t i = 0; i < n_allowed; i++)
+        if (allowed[i].kernel == kernel && allowed[i].bytes > 48 << 10) return allowed[i].bytes;
+    return 48 << 10;
+}
+
+void rs_emu_run(const void *kernel, unsigned blocks, unsigned threads, size_t bytes, void (*body)(const void *context), const void *context)
 {
     if (stacks == NULL) start();
     blockIdx = {0, 0, 0};
-    if (blocks == 0 || blocks > 2147483647u || threads == 0 || threads > MOST || bytes > 48 << 10) fault("%u blocks of %u threads with %zu bytes", blocks, threads, bytes);
+    if (blocks == 0 || blocks > 2147483647u || threads == 0 || threads > MOST || bytes > limit_of(kernel)) fault("%u blocks of %u threads with %zu bytes", blocks, threads, bytes);
     job = body;
     job_context = context;
     dynamic_bytes = bytes;

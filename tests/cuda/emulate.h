@@ -16,6 +16,8 @@ bool rs_trial_emulated(void);
 void rs_trial_order(int order);
 // Most blocks of a launch; 0: no limit.
 void rs_trial_blocks(size_t most);
+// Bytes of block memory that a kernel may be allowed.
+void rs_trial_block_memory(size_t bytes);
 // Bytes that alloc still gives; SIZE_MAX: all there are.
 void rs_trial_memory(size_t bytes);
 // Bytes that are taken and not released; 0 on a real device.

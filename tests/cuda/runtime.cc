@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "kernels/cuda/gpu.h"
 #include "tests/cuda/emulate.h"
 
 static size_t most_blocks, room = SIZE_MAX, taken, settles = SIZE_MAX;
@@ -173,6 +174,26 @@ extern "C" unsigned rs_cuda_blocks(size_t pieces)
     return (unsigned)(pieces == 0 ? 1 : pieces < most ? pieces : most);
 }
 
+static size_t block_memory = 64 << 10; // of architecture 7.5, the least
+
+extern "C" void rs_trial_block_memory(size_t bytes)
+{
+    block_memory = bytes;
+}
+
+extern "C" size_t rs_cuda_block_memory(void)
+{
+    return block_memory;
+}
+
+extern "C" void rs_cuda_allow(const void *kernel, size_t bytes)
+{
+    if (bytes <= block_memory)
+        rs_emu_allow(kernel, bytes);
+    else
+        rs_cuda_note("block memory", "invalid argument");
+}
+
 extern "C" unsigned long long *rs_cuda_refused(void)
 {
     return &refused;
@@ -188,6 +209,7 @@ extern "C" const void *rs_cuda_keep(size_t key, size_t other, const void *from, 
     static int used;
     for (int i = 0; i < used; i++)
         if (kept[i].key == key && kept[i].other == other) return kept[i].p;
+    if (from == NULL) return NULL;
     if (used == 0) atexit(drop);
     if (used == KEPT) {
         taken += malloc_usable_size(kept[--used].p);

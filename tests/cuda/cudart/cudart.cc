@@ -78,8 +78,13 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int)
 
 cudaError_t cudaDeviceGetAttribute(int *value, cudaDeviceAttr attribute, int)
 {
-    *value = attribute == cudaDevAttrClockRate ? 1500000 : 2000000;
+    *value = attribute == cudaDevAttrClockRate ? 1500000 : attribute == cudaDevAttrMaxSharedMemoryPerBlockOptin ? 99 << 10 : 2000000;
     return cudaSuccess;
+}
+
+cudaError_t cudaFuncSetAttribute(const void *, cudaFuncAttribute, int value)
+{
+    return value <= 99 << 10 ? state() : cudaErrorInvalidValue;
 }
 
 cudaError_t cudaSetDevice(int)

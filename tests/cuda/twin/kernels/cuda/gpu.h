@@ -21,7 +21,9 @@ struct alignas(16) float4 {
 };
 
 // Runs body(context) for every thread. Where a thread waits: source, line, and of a warp what is done for its 32 threads when all are there.
-void rs_emu_run(unsigned blocks, unsigned threads, size_t bytes, void (*body)(const void *context), const void *context);
+// kernel: of which more than 48 KiB must have been allowed.
+void rs_emu_run(const void *kernel, unsigned blocks, unsigned threads, size_t bytes, void (*body)(const void *context), const void *context);
+void rs_emu_allow(const void *kernel, size_t bytes);
 void rs_emu_barrier(const char *file, int line);
 void rs_emu_warp(const char *file, int line, void (*all)(void *const each[32]), void *mine);
 // Memory of the block, filled with a pattern when its first thread asks; site -1: what the launch named.
@@ -35,16 +37,17 @@ void *rs_emu_shared(int site, size_t bytes);
 #define RS_DEVICE static inline
 #define RS_BLOCK_ARRAY(T, name, n) T *const name = (T *)rs_emu_shared(__COUNTER__, (n) * sizeof(T))
 #define RS_BLOCK_MEMORY(T, name) T *const name = (T *)rs_emu_shared(-1, 0)
-#define RS_QUEUE(kernel, blocks, threads, bytes, ...) rs_emu_launch(blocks, threads, bytes, [=] { kernel(__VA_ARGS__); })
-#define RS_LAUNCH(kernel, blocks, threads, bytes, ...) rs_emu_launch(blocks, threads, bytes, [=] { kernel(__VA_ARGS__); })
+#define RS_ALLOW(kernel, bytes) rs_cuda_allow((const void *)kernel, bytes)
+#define RS_QUEUE(kernel, blocks, threads, bytes, ...) rs_emu_launch((const void *)kernel, blocks, threads, bytes, [=] { kernel(__VA_ARGS__); })
+#define RS_LAUNCH(kernel, blocks, threads, bytes, ...) rs_emu_launch((const void *)kernel, blocks, threads, bytes, [=] { kernel(__VA_ARGS__); })
 #define __syncthreads() rs_emu_barrier(__FILE__, __LINE__)
 #define __syncwarp() rs_emu_warp(__FILE__, __LINE__, rs_emu_nothing, nullptr)
 #define __shfl_xor_sync(mask, value, d) rs_emu_shuffle(__FILE__, __LINE__, mask, value, threadIdx.x % 32 ^ (unsigned)(d))
 #define __shfl_sync(mask, value, from) rs_emu_shuffle(__FILE__, __LINE__, mask, value, (unsigned)(from) % 32)
 
-template <class F> static void rs_emu_launch(unsigned blocks, unsigned threads, size_t bytes, const F &f)
+template <class F> static void rs_emu_launch(const void *kernel, unsigned blocks, unsigned threads, size_t bytes, const F &f)
 {
-    rs_emu_run(blocks, threads, bytes, [](const void *p) { (*(const F *)p)(); }, &f);
+    rs_emu_run(kernel, blocks, threads, bytes, [](const void *p) { (*(const F *)p)(); }, &f);
 }
 
 static inline void rs_emu_nothing(void *const[32])
