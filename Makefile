@@ -138,7 +138,7 @@ $(B)/tests/%: $(B)/tests/%.o $(B)/tests/tiny.o $(B)/librs.a
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDLIBS)
 
 # the tools that can use a device, with the emulated one
-EMULATED_TOOLS = $(addprefix $(B)/emulated/,rs-eval rs-pack rs-stat rs-verify)
+EMULATED_TOOLS = $(addprefix $(B)/emulated/,rs-eval rs-learn rs-pack rs-stat rs-verify)
 $(EMULATED_TOOLS): $(B)/emulated/%: $(EMULATED) $(B)/librs.a
 	@$(if $(V),,echo '  LD   $@')
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(ALL_LDLIBS)
