@@ -345,7 +345,7 @@ static void rows_alone(void)
 
 static void product(const char *label, const rs_int_kernels *by, unsigned w_bits, unsigned a_bits, size_t m, size_t n, size_t k, size_t group, bool half)
 {
-    const size_t spans = group != 0 ? k / group : 1, span = k / spans, row = rs_packed_row_bytes((int)w_bits, k), ld = k % 128 == 0 ? k + 16 : k + 1, ldy = n + 2, sums_bytes = m * spans * n * sizeof(int32_t), y_bytes = m * ldy * sizeof(float);
+    const size_t spans = group != 0 ? k / group : 1, span = k / spans, row = rs_packed_row_bytes((int)w_bits, k), ld = k % 64 == 0 ? k + 16 : k + 1, ldy = n + 2, sums_bytes = m * spans * n * sizeof(int32_t), y_bytes = m * ldy * sizeof(float);
     int8_t *c = take(n * k, 1);
     uint8_t *packed = take(n * row, 1), *a = take(m * ld, 1);
     float *scales = take(n * spans, sizeof *scales), *a_scale = take(m, sizeof *a_scale), *y = take(4 * m * ldy, sizeof *y);
@@ -410,7 +410,7 @@ static void product(const char *label, const rs_int_kernels *by, unsigned w_bits
 static void products(const char *label)
 {
     static const size_t shapes[][3] = {{1, 1, 1}, {1, 5, 7}, {3, 65, 33}, {5, 17, 130}, {67, 9, 64}, {2, 70, 517}};
-    static const size_t plain[][3] = {{1, 33, 128}, {9, 8, 1152}, {16, 70, 384}, {17, 130, 256}, {140, 129, 128}}; // weights of the common form
+    static const size_t plain[][3] = {{1, 33, 128}, {9, 8, 1152}, {16, 70, 384}, {17, 130, 256}, {140, 129, 128}, {3, 9, 576}, {20, 5, 64}}; // weights of the common form
     for (size_t s = 0; s < sizeof plain / sizeof *plain; s++)
         for (unsigned w = 4; w <= 8; w += 4)
             product(label, rs_int_cuda(), w, s % 2 == 0 ? 8 : 4, plain[s][0], plain[s][1], plain[s][2], 0, s % 2 == 1);

@@ -28,12 +28,12 @@ template <unsigned BITS> RS_DEVICE void share(const rs_int_weights *w, const rs_
         for (unsigned i = 0; i < TILES; i++)
 #pragma unroll
             for (unsigned h = 0; h < BITS / 4; h++)
-                c[i][h] = sixteen(w->codes + (first + 8 * i + group) * line + at * BITS / 8 + 16 * h, first + 8 * i + group < w->n);
+                c[i][h] = sixteen(w->codes + (first + 8 * i + group) * line + at * BITS / 8 + 16 * h, at < w->k && first + 8 * i + group < w->n);
 #pragma unroll
         for (unsigned r = 0; r < 2; r++)
 #pragma unroll
             for (unsigned h = 0; h < 2; h++)
-                x[r][h] = sixteen(a->codes + (group + 8 * r) * a->ld + at + 16 * h, group + 8 * r < a->m);
+                x[r][h] = sixteen(a->codes + (group + 8 * r) * a->ld + at + 16 * h, at < w->k && group + 8 * r < a->m);
 #pragma unroll
         for (unsigned s = 0; s < 4; s++) {
             unsigned rows[4];

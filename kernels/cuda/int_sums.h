@@ -37,10 +37,10 @@ RS_DEVICE void rs_int_store(struct rs_int_target to, const rs_int_rows *a, size_
     *y = to.add ? *y + acc * a->scale[r] : acc * a->scale[r];
 }
 
-// The common form: one scale a row, 4 or 8 bits, k a multiple of 128 and at most 2^16, rows that start on 16 bytes.
+// The common form: one scale a row, 4 or 8 bits, k a multiple of 64 and at most 2^16, rows that start on 16 bytes.
 static inline bool rs_int_plain(const rs_int_weights *w, const rs_int_rows *a)
 {
-    return (w->group == 0 || w->group == w->k) && (w->bits == 4 || w->bits == 8) && w->k % 128 == 0 && w->k <= 65536 && (uintptr_t)w->codes % 16 == 0 && (uintptr_t)a->codes % 16 == 0 && a->ld % 16 == 0;
+    return (w->group == 0 || w->group == w->k) && (w->bits == 4 || w->bits == 8) && w->k % 64 == 0 && w->k <= 65536 && (uintptr_t)w->codes % 16 == 0 && (uintptr_t)a->codes % 16 == 0 && a->ld % 16 == 0;
 }
 
 // Products of that form with up to 16 rows, and with many. False: it is another form, or more rows.
