@@ -2,8 +2,6 @@
 // Weights of a layer in rotated bases, rounded, and their part of the slopes.
 #include "kernels/decoder_folded.h"
 
-#include <string.h>
-
 static size_t region(size_t n) { return (n + 15) / 16 * 16; }
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
@@ -19,23 +17,21 @@ static void fold_sides(const rs_folded_weight *w, const rs_kernels *k, const flo
 {
     const size_t out = w->out, in = w->in, a = w->read.n, b = w->write.n;
     float *from = w->read.R != NULL ? work : y;
-    memcpy(from, W, out * in * sizeof *from);
-    for (size_t i = 0; gamma != NULL && i < out; i++)
-        for (size_t j = 0; j < in; j++) from[i * in + j] *= gamma[j];
+    rs_memory_of(k)->move(from, W, out * in * sizeof *from);
+    if (gamma != NULL) k->each(RS_JOIN_TIMES, out, in, gamma, 0, from);
     if (w->read.R != NULL) k->gemm_nn(out * in / a, a, a, from, a, w->read.R, a, 0, y, a);
     if (r4 != NULL) k->hadamard(r4, out, y, in, false);
     if (w->write.R == NULL) return;
-    memcpy(work, y, out * in * sizeof *work);
+    rs_memory_of(k)->move(work, y, out * in * sizeof *work);
     for (size_t at = 0; at < out; at += b) k->gemm_tn(b, in, b, w->write.R, b, work + at * in, in, 0, y + at * in, in);
 }
 
 static size_t fold(const rs_folded_weight *w, const rs_kernels *k, const float *W, const float *gamma, const rs_hadamard *r4, const rs_quantizer *q, float *work)
 {
-    const size_t n = w->out * w->in;
     fold_sides(w, k, W, gamma, r4, w->rounded, work);
-    memcpy(w->lost, w->rounded, n * sizeof *w->lost);
+    rs_memory_of(k)->move(w->lost, w->rounded, w->out * w->in * sizeof *w->lost);
     const size_t bad = k->fake_quant(q, w->out, w->in, w->rounded, w->in);
-    for (size_t i = 0; i < n; i++) w->lost[i] -= w->rounded[i];
+    k->each(RS_JOIN_MINUS, w->out, w->in, w->rounded, w->in, w->lost);
     return bad;
 }
 
@@ -61,7 +57,7 @@ size_t rs_decoder_fold(rs_decoder_folded *f, const rs_kernels *k, const rs_decod
     f->bv = l->bv != NULL ? at : NULL;
     f->work = at + region(nkv);
     if (l->bv != NULL && bases->head != NULL) k->gemm_nn(s->n_kv, h, h, l->bv, h, bases->head, h, 0, f->bv, h);
-    else if (l->bv != NULL) memcpy(f->bv, l->bv, nkv * sizeof *f->bv);
+    else if (l->bv != NULL) rs_memory_of(k)->move(f->bv, l->bv, nkv * sizeof *f->bv);
     return fold(&f->q, k, l->wq, l->norm_attn, NULL, w, f->work) + fold(&f->k, k, l->wk, l->norm_attn, NULL, w, f->work) + fold(&f->v, k, l->wv, l->norm_attn, NULL, w, f->work) +
            fold(&f->o, k, l->wo, NULL, NULL, w, f->work) + fold(&f->gate, k, l->wgate, l->norm_ffn, NULL, w, f->work) + fold(&f->up, k, l->wup, l->norm_ffn, NULL, w, f->work) +
            fold(&f->down, k, l->wdown, NULL, s->r4, w, f->work);

@@ -1,11 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A decoder layer in its original basis with rotated quantisers, forward and backward.
+// A decoder layer in its original basis with rotated quantisers, forward and backward: only operations of the table and moves of its memory, so that it drives a device as well.
 #include "kernels/decoder_grad.h"
-
-#include <string.h>
-
-#include "kernels/cpu/pieces.h"
-#include "kernels/threads.h"
 
 // What the forward pass keeps, [S, columns] each: z = n R before quantising; q and k^ after RoPE and r3; v before quantising; a the output of attention; x the stream between the halves.
 struct kept {
@@ -66,42 +61,6 @@ size_t rs_decoder_learn_scratch(const rs_decoder_shape *s, size_t S)
     return 4 * region(S, larger(s->d, s->n_q * s->h)) + 3 * region(S, s->n_kv * s->h) + region(S, s->f) + 2 * region(S, s->n_q);
 }
 
-// ---- element by element, in fixed pieces: y [rows, n] by one of three rules
-
-enum rule { TIMES, MINUS, PLUS };
-struct columns {
-    enum rule rule;
-    size_t rows, n, step;
-    const float *a; // TIMES, PLUS: [n], for every row; MINUS: [rows, n]
-    float *y;
-};
-
-static void columns_piece(void *context, size_t piece)
-{
-    const struct columns *c = context;
-    const size_t end = rs_pieces_min(c->rows, (piece + 1) * c->step);
-    for (size_t r = piece * c->step; r < end; r++) {
-        float *y = c->y + r * c->n;
-        const float *a = c->rule == MINUS ? c->a + r * c->n : c->a;
-        if (c->rule == TIMES)
-            for (size_t i = 0; i < c->n; i++)
-                y[i] *= a[i];
-        else if (c->rule == MINUS)
-            for (size_t i = 0; i < c->n; i++)
-                y[i] -= a[i];
-        else
-            for (size_t i = 0; i < c->n; i++)
-                y[i] += a[i];
-    }
-}
-
-static void columns(enum rule rule, size_t rows, size_t n, const float *a, float *y)
-{
-    struct columns c = {rule, rows, n, rs_pieces_rows(n), a, y};
-    if (a != NULL)
-        rs_threads_for(rs_pieces_count(rows, c.step), columns_piece, &c);
-}
-
 // ---- the steps that both directions share
 
 static bool quantised(const rs_quantizer *q)
@@ -134,17 +93,29 @@ static const rs_hadamard *r4_of(const rs_decoder_learn *l)
     return quantised(&l->bits.a) || l->folded != NULL ? l->shape->r4 : NULL;
 }
 
+static void copy(const rs_decoder_learn *l, size_t n, const float *x, float *y)
+{
+    rs_memory_of(l->k)->move(y, x, n * sizeof *y);
+}
+
+// y [S, n] meets one row [n] in every row; NULL: none.
+static void in_rows(const rs_decoder_learn *l, rs_join how, size_t n, const float *row, float *y)
+{
+    if (row != NULL)
+        l->k->each(how, l->S, n, row, 0, y);
+}
+
 static void linear(const rs_decoder_learn *l, size_t in, size_t out, const float *x, const float *w, const float *bias, float *y)
 {
     l->k->gemm_nt(l->S, out, in, x, in, w, in, 0, y, out);
-    columns(PLUS, l->S, out, bias, y);
+    in_rows(l, RS_JOIN_PLUS, out, bias, y);
 }
 
 // y [rows, n] = x R, or x R^T; R NULL: a copy.
 static void turn(const rs_decoder_learn *l, size_t rows, size_t n, const float *R, bool back, const float *x, float *y)
 {
     if (R == NULL)
-        memcpy(y, x, rows * n * sizeof *y);
+        copy(l, rows * n, x, y);
     else if (back)
         l->k->gemm_nt(rows, n, n, x, n, R, n, 0, y, n);
     else
@@ -154,7 +125,7 @@ static void turn(const rs_decoder_learn *l, size_t rows, size_t n, const float *
 // y = Q(z) for z [rows, n]; returns bad rows.
 static size_t round_rows(const rs_decoder_learn *l, const rs_quantizer *q, size_t rows, size_t n, const float *z, float *y)
 {
-    memcpy(y, z, rows * n * sizeof *y);
+    copy(l, rows * n, z, y);
     return quantised(q) ? l->k->fake_quant(q, rows, n, y, n) : 0;
 }
 
@@ -168,14 +139,14 @@ static size_t read_stream(const rs_decoder_learn *l, const float *x, const float
         return round_rows(l, &l->bits.a, l->S, d, z, y);
     }
     if (!quantised(&l->bits.a)) {
-        memcpy(y, tmp, l->S * d * sizeof *y);
-        columns(TIMES, l->S, d, gamma, y);
+        copy(l, l->S * d, tmp, y);
+        in_rows(l, RS_JOIN_TIMES, d, gamma, y);
         return 0;
     }
     turn(l, l->S, d, R, false, tmp, z);
     const size_t bad = round_rows(l, &l->bits.a, l->S, d, z, tmp);
     turn(l, l->S, d, R, true, tmp, y);
-    columns(TIMES, l->S, d, gamma, y);
+    in_rows(l, RS_JOIN_TIMES, d, gamma, y);
     return bad;
 }
 
@@ -213,7 +184,7 @@ static void read_stream_back(const rs_decoder_learn *l, const float *x, const fl
     const size_t d = l->shape->d;
     const float *along = dy;
     if (l->folded == NULL) {
-        columns(TIMES, l->S, d, gamma, dy);
+        in_rows(l, RS_JOIN_TIMES, d, gamma, dy);
         if (E != NULL && quantised(&l->bits.a)) {
             turn(l, l->S, d, R, false, dy, e);
             along = e;
@@ -224,7 +195,7 @@ static void read_stream_back(const rs_decoder_learn *l, const float *x, const fl
     for (; l->folded != NULL && r->D != NULL; r++)
         rs_folded_slopes(r->w, l->k, l->S, delta, r->D, E, r->write, l->folded->work);
     if (E != NULL && quantised(&l->bits.a)) {
-        columns(MINUS, l->S, d, z, delta);
+        l->k->each(RS_JOIN_MINUS, l->S, d, z, d, delta);
         l->k->gemm_tn(d, d, l->S, along, d, delta, d, 1, E, d);
     }
     if (l->folded != NULL)
@@ -260,7 +231,7 @@ static size_t attention_half(const rs_decoder_learn *l, float *x, struct kept *t
     bad += round_rows(l, &l->bits.a, S, nq, t->a, tmp);
     turn(l, S * s->n_q, s->h, head ? l->bases.head : NULL, true, tmp, y);
     write_stream(l, nq, y, own.wo, l->bases.ffn, x, tmp);
-    columns(PLUS, S, s->d, own.bo, x);
+    in_rows(l, RS_JOIN_PLUS, s->d, own.bo, x);
     return bad;
 }
 
@@ -285,7 +256,7 @@ static size_t ffn_half(const rs_decoder_learn *l, float *x, struct kept *t, stru
     if (l->folded == NULL && r4_of(l) != NULL)
         l->k->hadamard(s->r4, l->S, w->f, s->f, true);
     write_stream(l, s->f, w->f, own.wdown, l->bases.next, x, y);
-    columns(PLUS, l->S, s->d, own.bdown, x);
+    in_rows(l, RS_JOIN_PLUS, s->d, own.bdown, x);
     return bad;
 }
 
@@ -296,7 +267,7 @@ size_t rs_decoder_learn_forward(const rs_decoder_learn *l, float *x, float *kept
     struct kept t = lay_out(l->shape, l->S, kept);
     struct scratch w = lay_out_scratch(l->shape, l->S, scratch);
     size_t bad = attention_half(l, x, &t, &w);
-    memcpy(t.x, x, l->S * l->shape->d * sizeof *x);
+    copy(l, l->S * l->shape->d, x, t.x);
     return bad + ffn_half(l, x, &t, &w);
 }
 
@@ -343,9 +314,9 @@ static void attention_half_back(const rs_decoder_learn *l, const float *x, struc
     l->k->attention_grad(S, s->n_q, s->n_kv, h, t->q, t->k, v, t->a, e, dq, dk, dv, w->work);
     if (slopes.head != NULL && l->bases.head != NULL && (head || fold != NULL)) {
         round_rows(l, &l->bits.a, S, nq, t->a, delta);
-        columns(MINUS, S, nq, t->a, delta);
+        l->k->each(RS_JOIN_MINUS, S, nq, t->a, nq, delta);
         l->k->gemm_tn(h, h, S * s->n_q, e, h, delta, h, 1, slopes.head, h);
-        columns(MINUS, S, nkv, v, t->v); // v - v^
+        l->k->each(RS_JOIN_MINUS, S, nkv, v, nkv, t->v); // v - v^
         l->k->gemm_tn(h, h, S * s->n_kv, t->v, h, dv, h, 1, slopes.head, h);
     }
     if (kv && s->r3 != NULL) {
@@ -353,8 +324,7 @@ static void attention_half_back(const rs_decoder_learn *l, const float *x, struc
         l->k->hadamard(s->r3, S * s->n_kv, dk, h, true);
     }
     float *back = e; // RoPE turned back: the other sign of every sine; [S, h/2] fits where [S, n_q h] was
-    for (size_t i = 0; i < S * half; i++)
-        back[i] = -l->sin[i];
+    l->k->each(RS_JOIN_NEGATED, S, half, l->sin, half, back);
     l->k->rope(S, s->n_q, h, dq, nq, l->cos, back);
     l->k->rope(S, s->n_kv, h, dk, nkv, l->cos, back);
     turn(l, S * s->n_kv, h, head ? l->bases.head : NULL, true, dv, v);

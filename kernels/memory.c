@@ -33,4 +33,9 @@ static size_t settle(const char **fault)
     return 0;
 }
 
-const rs_memory rs_memory_process = {.alloc = take, .release = free, .put = copy, .get = copy, .move = copy, .zero = zero, .send = copy, .meet = meet, .settle = settle};
+static size_t room(void)
+{
+    return SIZE_MAX;
+}
+
+const rs_memory rs_memory_process = {.alloc = take, .release = free, .put = copy, .get = copy, .move = copy, .zero = zero, .send = copy, .meet = meet, .settle = settle, .room = room};

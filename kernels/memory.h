@@ -28,6 +28,8 @@ typedef struct rs_memory {
     void (*meet)(void);
     // Waits; returns the rows refused since the last call. *fault: NULL, or one line about the first thing that failed since the last call (results are then worth nothing), valid until the next.
     size_t (*settle)(const char **fault);
+    // Bytes that are free, about; SIZE_MAX: nobody knows.
+    size_t (*room)(void);
 } rs_memory;
 
 // The memory of the process in the same terms: nothing waits, nothing fails.

@@ -64,6 +64,7 @@ typedef struct learner {
     int32_t ids[LEARNER_S * LEARNER_SEQUENCES];
     double loss[LEARNER_MOST], look[LEARNER_MOST]; // of each step and of each look, as they were told
     size_t steps, looks, rising, patience;
+    const rs_kernels *k;     // to learn with; NULL: the fastest here
     uint64_t asked, stop_at; // how often stop was asked, and which of these times it says yes (0: never)
 } learner;
 
@@ -102,9 +103,9 @@ __attribute__((unused)) static void learner_close(learner *t)
 // Opens a learner on `sequences` sequences of a text made of seed `text`; start: path of a set, NULL: seeded by o->seed. To be closed in any case.
 __attribute__((unused)) static rs_status learner_open_text(learner *t, const char *model, const char *start, const rs_learn_options *o, uint64_t text, size_t sequences, rs_error *e)
 {
-    *t = (learner){.stop_at = t->stop_at};
+    *t = (learner){.k = t->k, .stop_at = t->stop_at};
     RS_TRY(rs_mapped_open(&t->model, model, e));
-    RS_TRY(rs_network_open(&t->network, t->model, NULL, e));
+    RS_TRY(rs_network_open(&t->network, t->model, t->k, e));
     const rs_config *c = rs_network_config(t->network);
     const size_t count = o->S * sequences < sizeof t->ids / sizeof t->ids[0] ? o->S * sequences : sizeof t->ids / sizeof t->ids[0];
     for (size_t i = 0; i < count; i++) t->ids[i] = (int32_t)rs_random_below(text, 98, i, c->V);

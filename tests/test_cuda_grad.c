@@ -44,6 +44,18 @@ static double apart(float *there, const float *want, size_t n)
     return far == 0 ? 0 : far / size;
 }
 
+// The same; how many differ in a bit.
+static double apart_bits(float *there, const float *want, size_t n)
+{
+    float *got = take(n, sizeof *got);
+    double differ = 0;
+    cuda->memory->get(got, there, n * sizeof *got);
+    cuda->memory->release(there);
+    for (size_t i = 0; i < n; i++) differ += memcmp(&got[i], &want[i], sizeof *got) != 0;
+    free(got);
+    return differ;
+}
+
 static void settled(const char *label)
 {
     const char *fault = NULL;
@@ -64,6 +76,33 @@ static void norms(const char *label)
             cuda->memory->release(hx), cuda->memory->release(hg), cuda->memory->release(hy);
             free(x), free(gamma), free(dy), free(dx);
         }
+}
+
+// The same bits as the reference; rows that are not finite are counted until settle.
+static void joins(const char *label)
+{
+    static const size_t shapes[][2] = {{1, 1}, {3, 33}, {70, 576}, {2, 300}};
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
+        for (int how = 0; how < 4; how++)
+            for (size_t gap = 0; gap < 3; gap++) {
+                const size_t B = shapes[s][0], n = shapes[s][1], lda = gap == 0 ? 0 : n + gap - 1, held = lda == 0 ? n : (B - 1) * lda + n;
+                float *a = noise(held, 1), *y = noise(B * n, 1), *ha = up(a, held), *hy = up(y, B * n);
+                cuda->each((rs_join)how, B, n, ha, lda, hy);
+                rs_kernels_reference()->each((rs_join)how, B, n, a, lda, y);
+                const double far = apart_bits(hy, y, B * n);
+                CHECKF(far == 0, "%s: each %d of %zu x %zu, rows %zu apart: %g values differ", label, how, B, n, lda, far);
+                cuda->memory->release(ha);
+                free(a), free(y);
+            }
+    enum { B = 6, N = 300, LD = 302 };
+    float *x = noise(B * LD, 1);
+    x[N] = NAN, x[2 * LD] = NAN, x[3 * LD + N - 1] = INFINITY, x[3 * LD] = -INFINITY, x[5 * LD + 7] = -INFINITY, x[0] = 3e38f, x[1] = 3e38f;
+    float *there = up(x, B * LD);
+    const char *fault;
+    const size_t waiting = cuda->memory->settle(&fault), at_once = cuda->not_finite(B, N, there, LD), counted = cuda->memory->settle(&fault);
+    CHECKF(waiting == 0 && at_once == 0 && counted == 3 && fault == NULL, "%s: %zu rows are not finite", label, counted);
+    cuda->memory->release(there);
+    free(x);
 }
 
 static void gates(const char *label)
@@ -144,7 +183,7 @@ int main(void)
     cuda = rs_kernels_cuda();
     if (!CHECK(cuda != NULL)) return check_report();
     CHECK(cuda->f16_to_f32 && cuda->bf16_to_f32 && cuda->f32_to_f16 && cuda->f32_to_bf16 && cuda->gemm_nt && cuda->gemm_nn && cuda->gemm_tn && cuda->gram && cuda->rmsnorm && cuda->rope && cuda->attention &&
-          cuda->attention_cached && cuda->gemv_half && cuda->gemv_int8 && cuda->lowrank && cuda->silu_gate && cuda->hadamard && cuda->fake_quant && cuda->cross_entropy && cuda->add && cuda->gptq_block &&
+          cuda->attention_cached && cuda->gemv_half && cuda->gemv_int8 && cuda->lowrank && cuda->silu_gate && cuda->hadamard && cuda->fake_quant && cuda->cross_entropy && cuda->add && cuda->each && cuda->not_finite && cuda->gptq_block &&
           cuda->rmsnorm_grad && cuda->silu_gate_grad && cuda->attention_grad && cuda->loss_grad);
     for (int order = 0; order < 3; order++) {
         char label[32];
@@ -153,6 +192,7 @@ int main(void)
         rs_trial_blocks(order == 2 ? 3 : 0);
         seed = 1;
         norms(label);
+        joins(label);
         gates(label);
         attention(label, 1, 1, 1, 4);
         attention(label, 9, 4, 2, 20);

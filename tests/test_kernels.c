@@ -400,6 +400,38 @@ static void norms(const rs_kernels *k, const char *label)
         }
 }
 
+// Number by number as it is said, with one row for all and with a row for each, wider apart than they are long.
+static void joins(const rs_kernels *k, const char *label)
+{
+    static const size_t shapes[][2] = {{1, 1}, {1, 0}, {3, 7}, {70, 576}, {2, 40000}};
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
+        for (int how = 0; how < 4; how++)
+            for (size_t gap = 0; gap < 3; gap++) {
+                const size_t B = shapes[s][0], n = shapes[s][1], lda = gap == 0 ? 0 : n + gap - 1;
+                float *a = noise(B * (n + 2)), *y = noise(B * n), *z = take(B * n, sizeof *z);
+                memcpy(z, y, B * n * sizeof *z);
+                k->each((rs_join)how, B, n, a, lda, y);
+                size_t wrong = 0;
+                for (size_t i = 0; i < B * n; i++) {
+                    const float x = a[i / n * lda + i % n], want = how == RS_JOIN_PLUS ? z[i] + x : how == RS_JOIN_MINUS ? z[i] - x : how == RS_JOIN_TIMES ? z[i] * x : -x;
+                    wrong += memcmp(&want, &y[i], sizeof want) != 0;
+                }
+                CHECKF(wrong == 0, "%s: each %d of %zu x %zu, rows %zu apart: %zu differ", label, how, B, n, lda, wrong);
+                free(a);
+                free(y);
+                free(z);
+            }
+    enum { B = 6, N = 33, LD = 35 };
+    float *x = noise(B * LD);
+    x[N] = NAN, x[LD + N + 1] = INFINITY; // behind a row
+    CHECKF(k->not_finite(B, N, x, LD) == 0 && k->not_finite(0, N, x, LD) == 0, "%s: numbers are taken for none", label);
+    x[0] = FLT_MAX, x[1] = -FLT_MAX, x[2] = FLT_MAX;
+    CHECKF(k->not_finite(B, N, x, LD) == 0, "%s: large numbers are taken for none", label);
+    x[2 * LD] = NAN, x[3 * LD + N - 1] = INFINITY, x[3 * LD] = -INFINITY, x[5 * LD + 7] = -INFINITY;
+    CHECKF(k->not_finite(B, N, x, LD) == 3 && k->not_finite(3, N, x, LD) == 1, "%s: %zu rows are not finite", label, k->not_finite(B, N, x, LD));
+    free(x);
+}
+
 static void ropes(const rs_kernels *k, const char *label)
 {
     static const size_t shapes[][3] = {{1, 1, 2}, {3, 2, 6}, {9, 3, 64}, {70, 9, 80}, {2, 1, 20}};
@@ -714,6 +746,7 @@ int main(void)
     each(changes);
     each(coded_rows);
     each(norms);
+    each(joins);
     each(ropes);
     each(silus);
     each(attentions);

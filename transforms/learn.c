@@ -20,6 +20,7 @@ struct rs_learn {
     rs_learn_options o;
     rs_learn_calls calls;
     const int32_t *ids;
+    const rs_kernels *k;
     rs_objective *objective;
     rs_learned *set;
     rs_learn_state at;
@@ -73,9 +74,10 @@ rs_status rs_learn_new(rs_learn **out, rs_network *n, const int32_t *ids, size_t
     if (l->o.project > c->d) l->o.project = c->d - c->d % 2; // any rotation of the stream
     l->calls = *calls;
     l->ids = ids;
+    l->k = rs_network_kernels(n);
     l->at.best = l->at.lowest = HUGE_VAL;
     const rs_learned_shape shape = {.mode = o->mode, .L = c->L, .d = c->d, .h = c->h, .rank = o->rank, .adam = o->adam};
-    rs_objective_options oo = {.S = o->S, .bits = o->bits, .ce = o->ce, .kl = o->kl, .mem = o->mem, .params = rs_learned_bytes(&shape, rs_threads_get()), .stop = calls->stop, .context = calls->context};
+    rs_objective_options oo = {.S = o->S, .bits = o->bits, .ce = o->ce, .kl = o->kl, .mem = o->mem, .params = rs_learned_bytes(&shape, rs_threads_get()), .mirrors = rs_learned_mirrors(&shape), .stop = calls->stop, .context = calls->context};
     rs_status s = choose_sequences(l, count, e);
     if (s == RS_OK) s = rs_objective_new(&l->objective, n, &oo, e);
     if (s == RS_OK) s = rs_learned_new(&l->set, &shape, e);
@@ -99,6 +101,7 @@ void rs_learn_free(rs_learn *l)
 
 const rs_objective_memory *rs_learn_needs(const rs_learn *l) { return rs_objective_needs(l->objective); }
 const rs_learn_options *rs_learn_asked(const rs_learn *l) { return &l->o; }
+const char *rs_learn_device(const rs_learn *l) { return l->k->memory != NULL ? l->k->name : "cpu"; }
 rs_learn_state *rs_learn_progress(rs_learn *l) { return &l->at; }
 rs_learned *rs_learn_set(rs_learn *l) { return l->set; }
 double rs_learn_flops(const rs_learn *l) { return rs_objective_flops(l->objective, true) * (double)l->o.batch; }
@@ -193,6 +196,7 @@ static rs_status step(rs_learn *l, rs_error *e)
         RS_TRY(rs_objective_run(l->objective, sequence(l, l->at.step * l->o.batch + i), rs_learned_view(l->set, true, share), &one, e));
         add(&news.loss, &one, share);
     }
+    RS_TRY(rs_objective_gather(l->objective, e));
     RS_TRY(rs_learned_step(l->set, &news.rates, &news.move, e));
     l->at.step++;
     news.seconds = now() - start;

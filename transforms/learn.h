@@ -63,6 +63,8 @@ RS_MUST_CHECK rs_status rs_learn_new(rs_learn **l, rs_network *n, const int32_t 
 void rs_learn_free(rs_learn *l); // NULL allowed
 const rs_objective_memory *rs_learn_needs(const rs_learn *l);
 const rs_learn_options *rs_learn_asked(const rs_learn *l);
+// What the objective is computed on: "cpu", or the name of the kernels of a device.
+const char *rs_learn_device(const rs_learn *l);
 // Sequences that are learned from and held back.
 void rs_learn_sequences(const rs_learn *l, uint64_t *learned, uint64_t *held);
 // Floating point operations of the products of one step.
@@ -70,7 +72,7 @@ double rs_learn_flops(const rs_learn *l);
 rs_learn_state *rs_learn_progress(rs_learn *l);
 rs_learned *rs_learn_set(rs_learn *l);
 // Runs to the last step. RS_NO: stopped (state and set are those of the last whole step); E_VALUE: a loss or gradient that is not a number (the best set so far can still be had);
-// E_NOMEM, errors of save. At the end, or after E_VALUE, call rs_learned_recall before the set is written.
+// E_NOMEM, E_INTERNAL (a device failed), errors of save. At the end, or after E_VALUE, call rs_learned_recall before the set is written.
 RS_MUST_CHECK rs_status rs_learn_run(rs_learn *l, rs_error *e);
 // Mean loss of the held-out sequences (of the first learned ones, where none are) under the current set.
 RS_MUST_CHECK rs_status rs_learn_look(rs_learn *l, rs_objective_loss *loss, rs_error *e);

@@ -40,8 +40,9 @@ static const char usage_text[] =
     "      --checkpoint=FILE where to save for --resume (default: the output with .ckpt behind it)\n"
     "      --save-every=N    save every N steps (default 0: only when interrupted)\n"
     "      --resume          go on from the checkpoint\n"
+    "      --device=NAME     where the losses and gradients are computed: cpu (default), cuda\n"
     "      --dry-run         say what memory and how many operations a step needs, and end\n"
-    "      --mem=SIZE        memory to stay within: less of it, and more is computed twice\n"
+    "      --mem=SIZE        memory (of the device) to stay within: less of it, and more is computed twice\n"
     "  -o, --output=FILE     write to FILE, atomically (default: standard output)\n"
     "  -j, --threads=N       threads (default: all processors)\n"
     "  -v, --verbose         each look at the held-out sequences on standard error\n"
@@ -103,6 +104,7 @@ static const struct entry {
     {"checkpoint", 0, NAME, AT(c.checkpoint), 0, 0, NULL},
     {"save-every", 0, WHOLE, AT(c.save_every), 0, INT32_MAX, NULL},
     {"resume", 0, FLAG, AT(c.resume), 0, 0, NULL},
+    {"device", 0, NAME, AT(c.device), 0, 0, NULL},
     {"dry-run", 0, FLAG, AT(c.dry_run), 0, 0, NULL},
 #undef AT
 };

@@ -12,6 +12,7 @@ typedef struct rs_learn_cli {
     const char *model, *text;
     const char *start;            // rotation set to start at; NULL: seeded
     const char *log, *checkpoint; // NULL: not given
+    const char *device;           // NULL: not given
     bool search;                  // look at `seeds` seeded sets, learn.mode is GLOBAL
     bool unsign;                  // the seeded start without its signs
     bool resume, dry_run;

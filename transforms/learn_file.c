@@ -31,9 +31,11 @@ static json_t *hex(const uint8_t digest[16])
 
 static json_t *whole(uint64_t x) { return json_integer((json_int_t)x); }
 
-// What must be the same for learning to go on, by the names of rs-learn's options.
-static json_t *asked(const rs_learn_options *o, const rs_learn_origin *from)
+// What must be the same for learning to go on, by the names of rs-learn's options. The device is left out where it is the processor: so checkpoints are as they were before there were others.
+static json_t *asked(const rs_learn *l, const rs_learn_origin *from)
 {
+    const rs_learn_options *o = rs_learn_asked(l);
+    const char *device = rs_learn_device(l);
     json_t *root = json_object();
     const struct { const char *name; json_t *value; } list[] = {
         {"mode", whole(o->mode)}, {"rank", whole(o->rank)}, {"project", whole(o->project)}, {"optimizer", json_string(o->adam ? "adam" : "sgd")}, {"length", whole(o->S)}, {"batch", whole(o->batch)}, {"steps", whole(o->steps)},
@@ -43,6 +45,7 @@ static json_t *asked(const rs_learn_options *o, const rs_learn_origin *from)
     };
     bool ok = root != NULL;
     for (size_t i = 0; i < sizeof list / sizeof list[0]; i++) ok = json_object_set_new(root, list[i].name, list[i].value) == 0 && ok;
+    if (strcmp(device, "cpu") != 0) ok = json_object_set_new(root, "device", json_string(device)) == 0 && ok;
     if (ok) return root;
     json_decref(root);
     return NULL;
@@ -66,7 +69,7 @@ static double get_real(const json_t *o, const char *key)
 
 static rs_status write_state(rs_learn *l, const rs_learn_origin *from, rs_writer *w, rs_error *e)
 {
-    json_t *root = json_pack("{s:o, s:o}", "options", asked(rs_learn_asked(l), from), "state", state_json(rs_learn_progress(l), *rs_learned_count(rs_learn_set(l))));
+    json_t *root = json_pack("{s:o, s:o}", "options", asked(l, from), "state", state_json(rs_learn_progress(l), *rs_learned_count(rs_learn_set(l))));
     char *text = root == NULL ? NULL : json_dumps(root, JSON_INDENT(1) | JSON_SORT_KEYS);
     json_decref(root);
     if (text == NULL) return no_memory(e);
@@ -143,6 +146,8 @@ static rs_status compare(const json_t *was, const json_t *now, rs_error *e)
         json_t *other = json_object_get(was, key);
         if (!json_equal(value, other)) return rs_fail(e, RS_USAGE, "the checkpoint was made with another %s", key);
     }
+    json_object_foreach((json_t *)was, key, value)
+        if (json_object_get(now, key) == NULL) return rs_fail(e, RS_USAGE, "the checkpoint was made with another %s", key);
     return RS_OK;
 }
 
@@ -184,7 +189,7 @@ rs_status rs_learn_resume(rs_learn *l, const rs_learn_origin *from, const rs_map
     if (bytes == NULL) return rs_fail(e, RS_USAGE, "not a checkpoint of rs-learn");
     if (!head->has_base || memcmp(head->base, tensors, sizeof tensors) != 0) return rs_fail(e, RS_E_PROV, "the checkpoint is of another model (the tensor digests differ)");
     json_error_t error;
-    json_t *root = json_loadb((const char *)bytes, len, JSON_REJECT_DUPLICATES, &error), *now = asked(rs_learn_asked(l), from);
+    json_t *root = json_loadb((const char *)bytes, len, JSON_REJECT_DUPLICATES, &error), *now = asked(l, from);
     rs_status s = now == NULL ? no_memory(e) : root == NULL ? rs_fail(e, RS_E_META, "learn.json: line %d: %s", error.line, error.text) : compare(json_object_get(root, "options"), now, e);
     if (s == RS_OK) s = read_arrays(l, m, e);
     if (s == RS_OK) s = read_state(l, json_object_get(root, "state"), e);

@@ -36,6 +36,7 @@ struct rs_learned {
     float **slope, **head_slope;
     rs_objective_view view;
     uint64_t steps;
+    uint64_t version;         // of the matrices, from 1
     char *work;               // one part for each thread
     size_t work_size;
     int threads;
@@ -65,6 +66,11 @@ uint64_t rs_learned_bytes(const rs_learned_shape *s, int threads)
     total += slopes_of(s) * s->d * s->d + n[P] + n[U] + n[V];
     if (s->mode == RS_LEARN_CHAIN) total += (2 * s->L - 1) * (s->d * s->d + rs_chain_saved(s->d, s->rank / 2));
     return total * sizeof(float) + (uint64_t)threads * work_of(s);
+}
+
+uint64_t rs_learned_mirrors(const rs_learned_shape *s)
+{
+    return (((s->mode == RS_LEARN_GLOBAL ? 1 : 2 * s->L) + slopes_of(s)) * s->d * s->d + 2 * s->L * s->h * s->h) * sizeof(float);
 }
 
 static rs_status no_memory(rs_error *e) { return rs_fail(e, RS_E_NOMEM, "no memory for the rotations that are learned"); }
@@ -203,6 +209,7 @@ rs_status rs_learned_start(rs_learned *s, rs_rotation *from, bool unsign, uint64
 rs_status rs_learned_refresh(rs_learned *s, rs_error *e)
 {
     const rs_kernels *k = rs_kernels_cpu();
+    s->version++;
     for (size_t j = 0; j < s->junctions; j++) {
         const size_t at = j * s->d * s->r2;
         rs_status status = rs_chain_forward(k, s->d, s->r2, s->a[U] + at, s->a[V] + at, s->basis[j], s->live + j * s->d * s->d, s->saved + j * rs_chain_saved(s->d, s->r2), e);
@@ -213,7 +220,7 @@ rs_status rs_learned_refresh(rs_learned *s, rs_error *e)
 
 const rs_objective_view *rs_learned_view(rs_learned *s, bool slopes, double scale)
 {
-    s->view = (rs_objective_view){.basis = s->basis, .head = s->head, .slope = slopes ? s->slope : NULL, .head_slope = s->head_slope, .scale = scale};
+    s->view = (rs_objective_view){.basis = s->basis, .head = s->head, .slope = slopes ? s->slope : NULL, .head_slope = s->head_slope, .scale = scale, .version = s->version};
     return &s->view;
 }
 
@@ -230,11 +237,13 @@ void rs_learned_keep(rs_learned *s)
 
 void rs_learned_recall(rs_learned *s)
 {
+    s->version++;
     for (int i = 0; i < PARAMETERS; i++) memcpy(s->a[i], s->best[i], s->n[i] * sizeof(float));
 }
 
 void rs_learned_swap(rs_learned *s)
 {
+    s->version++;
     for (int i = 0; i < PARAMETERS; i++)
         for (size_t k = 0; k < s->n[i]; k++) {
             const float x = s->a[i][k];
@@ -352,6 +361,7 @@ static rs_status project(rs_learned *s, rs_cut *c, double *wide, rs_error *e)
 rs_status rs_learned_project(rs_learned *s, uint64_t rank, rs_error *e)
 {
     if (s->shape.mode != RS_LEARN_DENSE) return RS_OK;
+    s->version++;
     rs_cut *c = NULL;
     double *wide = malloc(s->d * s->d * sizeof *wide);
     rs_status status = wide == NULL ? no_memory(e) : rs_cut_new(&c, s->L, s->d, &(rs_lowrank_rule){.rank = rank}, false, e);

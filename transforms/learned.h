@@ -32,6 +32,8 @@ typedef struct rs_learned rs_learned;
 
 // Bytes that a set of this shape takes while it is learned, a copy of the best one included.
 uint64_t rs_learned_bytes(const rs_learned_shape *s, int threads);
+// Bytes of the matrices that a view of it leads to, and of their slopes.
+uint64_t rs_learned_mirrors(const rs_learned_shape *s);
 // Free with rs_learned_free (NULL allowed). E_NOMEM, E_LIMIT.
 RS_MUST_CHECK rs_status rs_learned_new(rs_learned **out, const rs_learned_shape *s, rs_error *e);
 void rs_learned_free(rs_learned *s);

@@ -24,6 +24,10 @@ const rs_kernels *rs_network_kernels(const rs_network *n);
 RS_MUST_CHECK rs_status rs_network_alloc(rs_network *n, size_t bytes, void **p, rs_error *e);
 // Waits for what is queued on a device: E_VALUE if a quantiser met NaN or infinity (names the layers), E_INTERNAL if the device failed. RS_OK at once where there is no device.
 RS_MUST_CHECK rs_status rs_network_settle(rs_network *n, rs_error *e);
+// Says that the caller queues work of its own on the loaded layer: rows that are refused in it are told as if rs_network_forward had met them.
+void rs_network_queued(rs_network *n);
+// Bytes that the largest layer takes on the device while it is there, without junctions. E_TENSOR.
+RS_MUST_CHECK rs_status rs_network_layer_bytes(const rs_network *n, uint64_t *bytes, rs_error *e);
 
 // x [S, d] = embedding rows of ids. E_VALUE for an id outside 0..V-1.
 RS_MUST_CHECK rs_status rs_network_embed(const rs_network *n, size_t S, const int32_t *ids, float *x, rs_error *e);

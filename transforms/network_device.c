@@ -110,6 +110,11 @@ void rs_network_device_queued(rs_network *n)
     n->device->queued = true;
 }
 
+void rs_network_queued(rs_network *n)
+{
+    if (n->device != NULL) rs_network_device_queued(n);
+}
+
 rs_status rs_network_device_settle(rs_network *n, rs_error *e)
 {
     struct rs_network_device *d = n->device;
@@ -254,6 +259,23 @@ rs_status rs_network_device_load(rs_network *n, uint64_t i, rs_error *e)
     }
     n->at = &p->slot;
     n->loaded = i;
+    return RS_OK;
+}
+
+rs_status rs_network_layer_bytes(const rs_network *n, uint64_t *bytes, rs_error *e)
+{
+    *bytes = 0;
+    for (uint64_t i = 0; i < n->c.L; i++) {
+        uint64_t layer = 0, rows, cols;
+        for (int w = 0; w < RS_NETWORK_TENSORS; w++) {
+            const rs_tensor *t;
+            RS_TRY(rs_network_find_layer(n, i, w, &t, e));
+            if (t == NULL) continue;
+            rs_weights_shape(t, &rows, &cols);
+            layer += rows * cols * (sizeof(float) + (rs_network_narrow(n, t) ? sizeof(uint16_t) : 0));
+        }
+        *bytes = layer > *bytes ? layer : *bytes;
+    }
     return RS_OK;
 }
 

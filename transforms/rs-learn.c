@@ -8,6 +8,7 @@
 #include "formats/interrupt.h"
 #include "formats/text.h"
 #include "kernels/threads.h"
+#include "transforms/device.h"
 #include "transforms/fuse.h"
 #include "transforms/learn_cli.h"
 #include "transforms/learn_file.h"
@@ -67,8 +68,10 @@ static void say_needs(const struct run *r)
     const double mib = 1 << 20;
     uint64_t learned, held;
     rs_learn_sequences(r->learn, &learned, &held);
-    fprintf(stderr, "rs-learn: memory %.0f MiB: weights %.0f, rotations and their state %.0f, activations %.0f (%llu of %llu layers kept)\n", (double)m->total / mib, (double)m->weights / mib, (double)m->params / mib,
-            (double)m->activations / mib, (unsigned long long)m->kept, (unsigned long long)rs_network_config(r->network)->L);
+    const bool device = rs_network_kernels(r->network)->memory != NULL;
+    fprintf(stderr, "rs-learn: memory%s %.0f MiB: weights %.0f%s, rotations and their %s %.0f, activations %.0f (%llu of %llu layers kept)\n", device ? " of the device" : "", (double)m->total / mib, (double)m->weights / mib,
+            !device ? "" : m->layers == rs_network_config(r->network)->L ? " (all layers)" : " (two layers at a time)", device ? "slopes" : "state", (double)m->params / mib, (double)m->activations / mib,
+            (unsigned long long)m->kept, (unsigned long long)rs_network_config(r->network)->L);
     fprintf(stderr, "rs-learn: %llu steps of %llu x %llu tokens from %llu sequences, %llu held out; %.1f GFLOP a step\n", (unsigned long long)r->o->learn.steps, (unsigned long long)r->o->learn.batch,
             (unsigned long long)r->o->learn.S, (unsigned long long)learned, (unsigned long long)held, rs_learn_flops(r->learn) * 1e-9);
 }
@@ -128,10 +131,12 @@ static rs_status learn(struct run *r, rs_error *e)
 static rs_status prepare(struct run *r, int32_t **ids, rs_rotation **from, rs_error *e)
 {
     const rs_learn_cli *o = r->o;
+    const rs_kernels *k;
     size_t count;
+    RS_TRY(rs_device_find(o->device, &k, NULL, e));
     r->file = o->model;
     RS_TRY(rs_mapped_open(&r->model, o->model, e));
-    RS_TRY(rs_network_open(&r->network, r->model, NULL, e));
+    RS_TRY(rs_network_open(&r->network, r->model, k, e));
     for (size_t i = 0; i < rs_mapped_count(r->model); i++) // what is learned is to be fused into it
         if (rs_fuse_accepts(rs_mapped_tensor(r->model, i), e) != RS_OK) return rs_error_prefix(e, RS_USAGE, "learn from the model as it was imported");
     r->origin.model = r->model;

@@ -26,6 +26,8 @@ void rs_silu_gate_cuda(size_t n, const float *gate, const float *up, float *y);
 void rs_hadamard_rows_cuda(const rs_hadamard *H, size_t B, float *x, size_t ld, bool transpose);
 size_t rs_fake_quant_cuda(const rs_quantizer *q, size_t B, size_t n, float *x, size_t ld);
 void rs_add_cuda(size_t n, const float *x, float *y);
+void rs_each_cuda(rs_join how, size_t B, size_t n, const float *a, size_t lda, float *y);
+size_t rs_not_finite_cuda(size_t B, size_t n, const float *x, size_t ld);
 void rs_attention_cuda(size_t S, size_t n_q, size_t n_kv, size_t h, const float *q, const float *k, const float *v, float *out);
 void rs_attention_cached_cuda(const rs_kv_cache *c, size_t S, size_t n_q, const float *q, float *out);
 void rs_gptq_block_cuda(size_t n, size_t rows, const float *U, size_t ldu, const float *s, size_t lds, float top, float *w, float *e, size_t ld);

@@ -232,7 +232,15 @@ static size_t settle(const char **fault)
     return (size_t)n;
 }
 
-const rs_memory rs_cuda_memory = {take, release, put, get, move, zero, send, meet, settle};
+static size_t room(void)
+{
+    size_t free_bytes = 0, all = 0;
+    const cudaError_t error = cudaMemGetInfo(&free_bytes, &all);
+    note("memory of the device", error);
+    return error == cudaSuccess ? free_bytes : 0;
+}
+
+const rs_memory rs_cuda_memory = {take, release, put, get, move, zero, send, meet, settle, room};
 
 unsigned rs_cuda_blocks(size_t pieces)
 {

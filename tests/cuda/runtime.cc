@@ -74,6 +74,11 @@ static void *take(size_t bytes)
     return p;
 }
 
+static size_t left(void)
+{
+    return room;
+}
+
 extern "C" size_t rs_trial_taken(void)
 {
     return taken;
@@ -142,7 +147,7 @@ static size_t settle(const char **fault)
     return n;
 }
 
-extern "C" const rs_memory rs_cuda_memory = {take, release, put, put, put, zero, send, meet, settle};
+extern "C" const rs_memory rs_cuda_memory = {take, release, put, put, put, zero, send, meet, settle, left};
 
 extern "C" void rs_cuda_note(const char *what, const char *text)
 {

@@ -83,7 +83,7 @@ int main(int argc, char **argv)
         head_slope[i] = EP + i * h * h;
     }
     rs_objective_loss loss;
-    must(rs_objective_run(objective, ids, &(rs_objective_view){basis, head, slope, head_slope, 1}, &loss, &e), &e);
+    must(rs_objective_run(objective, ids, &(rs_objective_view){basis, head, slope, head_slope, 1, 0}, &loss, &e), &e);
     for (size_t j = 0; j < bases; j++)
         for (size_t a = 0; a < d; a++)
             for (size_t b = 0; b <= a; b++) {
