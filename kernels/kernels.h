@@ -74,20 +74,16 @@ typedef struct rs_kernels {
     void (*cross_entropy)(size_t B, size_t V, const float *logits, size_t ld, const int32_t *target, double *nll, int32_t *top);
     // y += x, n values.
     void (*add)(size_t n, const float *x, float *y);
-<<<<<<< HEAD
-    // Each number of y [B, n] meets that of a [B, n], leading dimension lda; lda 0: one row a [n] for all.
-    void (*each)(rs_join how, size_t B, size_t n, const float *a, size_t lda, float *y);
+    // Each number of y [B, n] meets that of a [B, n], leading dimensions lda and ldy; lda 0: one row a [n] for all.
+    void (*each)(rs_join how, size_t B, size_t n, const float *a, size_t lda, float *y, size_t ldy);
+    // w = (x - x^T) / 2 for x [n, n]; sums [2, n]: of each row of w the sum of magnitudes, and of squares.
+    void (*skew)(size_t n, const float *x, float *w, double *sums);
     // Returns the number of rows of x [B, n], leading dimension ld, that hold a NaN or infinity.
     size_t (*not_finite)(size_t B, size_t n, const float *x, size_t ld);
-    // GPTQ inside a block of n columns (arXiv 2210.17323, algorithm 1) for RS_GPTQ_LANES rows, column i of row r at w[i, r]; for i = 0, 1, ...: code c_i = clamp(rint(w_i / s), -top - 1, top),
-    // e_i = (w_i - c_i s) / U_ii, and w_j -= e_i U_ij for the columns j behind it. U [n, n] is an upper triangle, s [lanes] the scales; w ends as codes, e [n, lanes] gets the errors. Not threaded.
-    void (*gptq_block)(size_t n, const float *U, size_t ldu, const float *s, float top, float *w, float *e);
-=======
     // GPTQ inside a block of n columns (arXiv 2210.17323, algorithm 1) for `rows` rows, a multiple of RS_GPTQ_LANES, column i of row r at w[i * ld + r]; for i = 0, 1, ...: code
     // c_i = clamp(rint(w_i / s_i), -top - 1, top), e_i = (w_i - c_i s_i) / U_ii, and w_j -= e_i U_ij for the columns j behind it. U [n, n] is an upper triangle, the scale of column i of row r is
     // s[i * lds + r] (lds 0: one for the whole row); w ends as codes, e (laid out like w) gets -e_i, which a product with U adds to columns further on. Not threaded.
     void (*gptq_block)(size_t n, size_t rows, const float *U, size_t ldu, const float *s, size_t lds, float top, float *w, float *e, size_t ld);
->>>>>>> main
 
     // Gradients, for learning: dy is the derivative of the loss by an output, dx by an input.
     // dx += of rmsnorm at x [B,d]; gamma as there.

@@ -185,6 +185,14 @@ static void watch(rs_learn *l, double loss)
     if (a->rising == RISING) tell(l, &(rs_learn_news){.what = RS_LEARN_RISING, .loss = {.total = a->smooth}});
 }
 
+// Where the slopes are, if that can be.
+static rs_status take_step(rs_learn *l, const rs_learned_rates *rates, rs_learned_move *move, rs_error *e)
+{
+    if (l->k->memory != NULL && rs_learned_steps_there(l->set)) return rs_learned_step_there(l->set, l->k, rs_objective_mirrors(l->objective), rates, move, e);
+    RS_TRY(rs_objective_gather(l->objective, e));
+    return rs_learned_step(l->set, rates, move, e);
+}
+
 static rs_status step(rs_learn *l, rs_error *e)
 {
     rs_learn_news news = {.what = RS_LEARN_STEP};
@@ -196,8 +204,7 @@ static rs_status step(rs_learn *l, rs_error *e)
         RS_TRY(rs_objective_run(l->objective, sequence(l, l->at.step * l->o.batch + i), rs_learned_view(l->set, true, share), &one, e));
         add(&news.loss, &one, share);
     }
-    RS_TRY(rs_objective_gather(l->objective, e));
-    RS_TRY(rs_learned_step(l->set, &news.rates, &news.move, e));
+    RS_TRY(take_step(l, &news.rates, &news.move, e));
     l->at.step++;
     news.seconds = now() - start;
     tell(l, &news);

@@ -82,6 +82,18 @@ rs_status rs_mirrors_matrix(rs_mirrors *m, const float *p, size_t count, const f
     return RS_OK;
 }
 
+rs_status rs_mirrors_change(rs_mirrors *m, float *p, size_t count, float **there, rs_error *e)
+{
+    const float *unused;
+    struct mirror *f = NULL;
+    *there = p;
+    if (m->memory == NULL || p == NULL) return RS_OK;
+    RS_TRY(rs_mirrors_matrix(m, p, count, &unused, e));
+    RS_TRY(find(m, p, NULL, count, &f, e));
+    *there = f->there;
+    return RS_OK;
+}
+
 void rs_mirrors_meet(rs_mirrors *m)
 {
     if (m->sent) m->memory->meet();

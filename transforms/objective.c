@@ -53,6 +53,8 @@ void rs_objective_free(rs_objective *o)
     free(o);
 }
 
+rs_mirrors *rs_objective_mirrors(rs_objective *o) { return o->mirrors; }
+
 const rs_objective_memory *rs_objective_needs(const rs_objective *o) { return &o->needs; }
 
 double rs_objective_flops(const rs_objective *o, bool derivatives)
