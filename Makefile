@@ -145,7 +145,7 @@ $(EMULATED_TOOLS): $(B)/emulated/%: $(EMULATED) $(B)/librs.a
 $(foreach t,$(TOOL_SRC),$(eval $(B)/emulated/$(basename $(notdir $(t))): $(B)/$(t:.c=.o)))
 
 # tests of the kernels on a real device
-GPU_TESTS = $(addprefix $(B)/gpu/,test_cuda test_cuda_grad test_cuda_gptq test_cuda_decoder)
+GPU_TESTS = $(addprefix $(B)/gpu/,test_cuda test_cuda_grad test_cuda_gptq test_cuda_decoder test_cuda_network)
 $(GPU_TESTS): $(B)/gpu/%: $(B)/tests/%.o $(B)/tests/cuda/device.o $(B)/librs.a
 	@mkdir -p $(@D)
 	@$(if $(V),,echo '  LD   $@')
@@ -165,7 +165,7 @@ $(B)/emulated/bench_cuda: $(B)/tests/bench_cuda.o $(EMULATED) $(B)/librs.a
 	@$(if $(V),,echo '  LD   $@')
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDLIBS)
 
-tests: all $(TESTS) $(FUZZERS) $(EMULATED_TOOLS)
+tests: all $(TESTS) $(FUZZERS) $(EMULATED_TOOLS) $(B)/emulated/bench_cuda
 
 deps:
 	@sh tests/deps.sh $(DEBS)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Everything that needs a GPU, on the first one: kernels against the reference, models by rs-verify, rates, a step of learning, and for what is left of LIMIT= seconds (340) the kernels under
-# compute-sanitizer. Says SKIP where there is no GPU. QUICK=1: rates at tiny sizes, to see that it runs.
+# compute-sanitizer. Says SKIP where there is no GPU. QUICK=1: little of everything, to see that it runs.
 set -u
 SECONDS=0
 LIMIT=${LIMIT:-340}
@@ -39,10 +39,11 @@ command -v nvidia-smi >/dev/null && nvidia-smi --query-gpu=name,driver_version,c
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 rs-import "$T/golden/tiny/hf" -o "$tmp/model.rsq" && rs-fuse --seed 1 "$tmp/model.rsq" | rs-pack --a-bits 4 --kv-bits 4 -o "$tmp/w4.rsq" && rs-fuse --seed 1 "$tmp/model.rsq" | rs-pack --w-bits 3 --a-bits 8 --group 8 --scale f16 -o "$tmp/w3.rsq" || exit 1
-run "kernels against the reference" "$B/gpu/test_cuda"
+run "kernels against the reference" "$B/gpu/test_cuda" ${QUICK:+--short}
 run "kernels of learning and of GPTQ" "$B/gpu/test_cuda_grad"
 run "GPTQ of a matrix against the processor" "$B/gpu/test_cuda_gptq"
 run "a layer on arrays of the device" "$B/gpu/test_cuda_decoder"
+run "a network against the processor" "$B/gpu/test_cuda_network" ${QUICK:+--short}
 for f in "$tmp/w4.rsq" "$tmp/w3.rsq" ${MODEL:-}; do
     run "rs-verify --kernels, $(basename "$f"), 5 times" rs-verify --kernels --device cuda --repeat 5 "$f"
 done
