@@ -104,6 +104,7 @@ const rs_learn_options *rs_learn_asked(const rs_learn *l) { return &l->o; }
 const char *rs_learn_device(const rs_learn *l) { return l->k->memory != NULL ? l->k->name : "cpu"; }
 rs_learn_state *rs_learn_progress(rs_learn *l) { return &l->at; }
 rs_learned *rs_learn_set(rs_learn *l) { return l->set; }
+rs_status rs_learn_fetch(rs_learn *l, rs_error *e) { return rs_objective_fetch(l->objective, e); }
 double rs_learn_flops(const rs_learn *l) { return rs_objective_flops(l->objective, true) * (double)l->o.batch; }
 
 void rs_learn_sequences(const rs_learn *l, uint64_t *learned, uint64_t *held)
@@ -162,6 +163,7 @@ static rs_status look(rs_learn *l, rs_error *e)
     RS_TRY(rs_learn_look(l, &news.loss, e));
     news.seconds = now() - start;
     if (news.loss.total < l->at.best) {
+        RS_TRY(rs_learn_fetch(l, e));
         l->at.best = news.loss.total;
         l->at.best_step = l->at.step;
         l->at.looks_without = 0;
@@ -224,6 +226,7 @@ rs_status rs_learn_run(rs_learn *l, rs_error *e)
     const rs_learn_options *o = &l->o;
     for (;;) {
         if (o->project > 0 && (look_is_due(l) || l->at.step == o->steps) && l->at.projected != l->at.step + 1) {
+            RS_TRY(rs_learn_fetch(l, e));
             RS_TRY(rs_learned_project(l->set, o->project, e));
             l->at.projected = l->at.step + 1;
         }
@@ -242,6 +245,7 @@ rs_status rs_learn_run(rs_learn *l, rs_error *e)
         RS_TRY(s);
         if (l->calls.save != NULL && l->calls.save_every > 0 && l->at.step % l->calls.save_every == 0) RS_TRY(l->calls.save(l->calls.context, e));
     }
+    RS_TRY(rs_learn_fetch(l, e));
     if (o->holdout == 0 || o->eval_every == 0) {
         rs_learned_keep(l->set);
         l->at.best_step = l->at.step;

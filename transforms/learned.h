@@ -49,8 +49,8 @@ void rs_learned_clear(rs_learned *s);
 RS_MUST_CHECK rs_status rs_learned_step(rs_learned *s, const rs_learned_rates *rates, rs_learned_move *move, rs_error *e);
 // Whether its steps can be taken where a device has the matrices and their slopes: not those of junctions, nor Adam's.
 bool rs_learned_steps_there(const rs_learned *s);
-// The same step by operations of k on the mirrors m that its matrices have there, with slopes that were not gathered. The set has the new matrices, too, and they need not be sent again. E_VALUE, E_NOMEM,
-// E_INTERNAL (the device failed).
+// The same step by operations of k on the mirrors m that its matrices have there, with slopes that were not gathered. Before the set is looked at or changed otherwise rs_mirrors_fetch must bring
+// back what it did. E_VALUE, E_NOMEM, E_INTERNAL (the device failed).
 RS_MUST_CHECK rs_status rs_learned_step_there(rs_learned *s, const rs_kernels *k, rs_mirrors *m, const rs_learned_rates *rates, rs_learned_move *move, rs_error *e);
 // DENSE: brings the bases onto an exact chain of rank r (transforms/cut.h, method.md 4), the nearest set that r planes at each junction can express. E_VALUE, E_NOMEM.
 RS_MUST_CHECK rs_status rs_learned_project(rs_learned *s, uint64_t rank, rs_error *e);

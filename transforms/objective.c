@@ -270,3 +270,9 @@ rs_status rs_objective_gather(rs_objective *o, rs_error *e)
     RS_TRY(rs_mirrors_gather(o->mirrors, e));
     return rs_network_settle(o->n, e);
 }
+
+rs_status rs_objective_fetch(rs_objective *o, rs_error *e)
+{
+    rs_mirrors_fetch(o->mirrors);
+    return rs_network_settle(o->n, e);
+}
