@@ -381,6 +381,7 @@ static rs_status turn_there(rs_learned *s, size_t i, const rs_kernels *k, rs_mir
     RS_TRY(rs_mirrors_sum(m, x.slope, count, &slope, e));
     rs_mirrors_meet(m);
     rs_status status = rs_cayley_series(k, x.n, r, slope, x.rate, s->steps % TIDY == 0, s->work_there, &info, e);
+    if (status == RS_E_INTERNAL) return status;
     if (status != RS_OK) return name_matrix(s, i, status, e);
     moved(move, info.tangent);
     return RS_OK;
