@@ -18,7 +18,7 @@ static void fold_sides(const rs_folded_weight *w, const rs_kernels *k, const flo
     const size_t out = w->out, in = w->in, a = w->read.n, b = w->write.n;
     float *from = w->read.R != NULL ? work : y;
     rs_memory_of(k)->move(from, W, out * in * sizeof *from);
-    if (gamma != NULL) k->each(RS_JOIN_TIMES, out, in, gamma, 0, from);
+    if (gamma != NULL) k->each(RS_JOIN_TIMES, out, in, gamma, 0, from, in);
     if (w->read.R != NULL) k->gemm_nn(out * in / a, a, a, from, a, w->read.R, a, 0, y, a);
     if (r4 != NULL) k->hadamard(r4, out, y, in, false);
     if (w->write.R == NULL) return;
@@ -31,7 +31,7 @@ static size_t fold(const rs_folded_weight *w, const rs_kernels *k, const float *
     fold_sides(w, k, W, gamma, r4, w->rounded, work);
     rs_memory_of(k)->move(w->lost, w->rounded, w->out * w->in * sizeof *w->lost);
     const size_t bad = k->fake_quant(q, w->out, w->in, w->rounded, w->in);
-    k->each(RS_JOIN_MINUS, w->out, w->in, w->rounded, w->in, w->lost);
+    k->each(RS_JOIN_MINUS, w->out, w->in, w->rounded, w->in, w->lost, w->in);
     return bad;
 }
 

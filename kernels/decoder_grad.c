@@ -102,7 +102,7 @@ static void copy(const rs_decoder_learn *l, size_t n, const float *x, float *y)
 static void in_rows(const rs_decoder_learn *l, rs_join how, size_t n, const float *row, float *y)
 {
     if (row != NULL)
-        l->k->each(how, l->S, n, row, 0, y);
+        l->k->each(how, l->S, n, row, 0, y, n);
 }
 
 static void linear(const rs_decoder_learn *l, size_t in, size_t out, const float *x, const float *w, const float *bias, float *y)
@@ -195,7 +195,7 @@ static void read_stream_back(const rs_decoder_learn *l, const float *x, const fl
     for (; l->folded != NULL && r->D != NULL; r++)
         rs_folded_slopes(r->w, l->k, l->S, delta, r->D, E, r->write, l->folded->work);
     if (E != NULL && quantised(&l->bits.a)) {
-        l->k->each(RS_JOIN_MINUS, l->S, d, z, d, delta);
+        l->k->each(RS_JOIN_MINUS, l->S, d, z, d, delta, d);
         l->k->gemm_tn(d, d, l->S, along, d, delta, d, 1, E, d);
     }
     if (l->folded != NULL)
@@ -314,9 +314,9 @@ static void attention_half_back(const rs_decoder_learn *l, const float *x, struc
     l->k->attention_grad(S, s->n_q, s->n_kv, h, t->q, t->k, v, t->a, e, dq, dk, dv, w->work);
     if (slopes.head != NULL && l->bases.head != NULL && (head || fold != NULL)) {
         round_rows(l, &l->bits.a, S, nq, t->a, delta);
-        l->k->each(RS_JOIN_MINUS, S, nq, t->a, nq, delta);
+        l->k->each(RS_JOIN_MINUS, S, nq, t->a, nq, delta, nq);
         l->k->gemm_tn(h, h, S * s->n_q, e, h, delta, h, 1, slopes.head, h);
-        l->k->each(RS_JOIN_MINUS, S, nkv, v, nkv, t->v); // v - v^
+        l->k->each(RS_JOIN_MINUS, S, nkv, v, nkv, t->v, nkv); // v - v^
         l->k->gemm_tn(h, h, S * s->n_kv, t->v, h, dv, h, 1, slopes.head, h);
     }
     if (kv && s->r3 != NULL) {
@@ -324,7 +324,7 @@ static void attention_half_back(const rs_decoder_learn *l, const float *x, struc
         l->k->hadamard(s->r3, S * s->n_kv, dk, h, true);
     }
     float *back = e; // RoPE turned back: the other sign of every sine; [S, h/2] fits where [S, n_q h] was
-    l->k->each(RS_JOIN_NEGATED, S, half, l->sin, half, back);
+    l->k->each(RS_JOIN_NEGATED, S, half, l->sin, half, back, half);
     l->k->rope(S, s->n_q, h, dq, nq, l->cos, back);
     l->k->rope(S, s->n_kv, h, dk, nkv, l->cos, back);
     turn(l, S * s->n_kv, h, head ? l->bases.head : NULL, true, dv, v);

@@ -74,8 +74,10 @@ typedef struct rs_kernels {
     void (*cross_entropy)(size_t B, size_t V, const float *logits, size_t ld, const int32_t *target, double *nll, int32_t *top);
     // y += x, n values.
     void (*add)(size_t n, const float *x, float *y);
-    // Each number of y [B, n] meets that of a [B, n], leading dimension lda; lda 0: one row a [n] for all.
-    void (*each)(rs_join how, size_t B, size_t n, const float *a, size_t lda, float *y);
+    // Each number of y [B, n] meets that of a [B, n], leading dimensions lda and ldy; lda 0: one row a [n] for all.
+    void (*each)(rs_join how, size_t B, size_t n, const float *a, size_t lda, float *y, size_t ldy);
+    // w = (x - x^T) / 2 for x [n, n]; sums [2, n]: of each row of w the sum of magnitudes, and of squares.
+    void (*skew)(size_t n, const float *x, float *w, double *sums);
     // Returns the number of rows of x [B, n], leading dimension ld, that hold a NaN or infinity.
     size_t (*not_finite)(size_t B, size_t n, const float *x, size_t ld);
     // GPTQ inside a block of n columns (arXiv 2210.17323, algorithm 1) for `rows` rows, a multiple of RS_GPTQ_LANES, column i of row r at w[i * ld + r]; for i = 0, 1, ...: code

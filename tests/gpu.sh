@@ -45,6 +45,8 @@ run "GPTQ of a matrix against the processor" "$B/gpu/test_cuda_gptq"
 run "a layer on arrays of the device" "$B/gpu/test_cuda_decoder"
 run "arrays beyond 2^31 numbers" "$B/gpu/test_cuda_large"
 run "a network against the processor" "$B/gpu/test_cuda_network" ${QUICK:+--short}
+run "a layer of learning on arrays of the device" "$B/gpu/test_cuda_layer"
+run "learning against the processor" "$B/gpu/test_cuda_learn" ${QUICK:+--short}
 for f in "$tmp/w4.rsq" "$tmp/w3.rsq" ${MODEL:-}; do
     run "rs-verify --kernels, $(basename "$f"), 5 times" rs-verify --kernels --device cuda --repeat 5 "$f"
 done

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Cayley steps against the formula in fp64: retraction, step size, slope of the loss, descent, orthogonality after many steps, same bytes in any thread, gradients that are not finite.
-#include "transforms/cayley.h"
+// Cayley steps against the formula in fp64: retraction, step size, slope of the loss, descent, orthogonality after many steps, same bytes in any thread, gradients that are not finite. The same by products alone.
+#include "transforms/cayley_series.h"
 
 #include <float.h>
 #include <math.h>
@@ -242,6 +242,56 @@ static void repair(const rs_kernels *k)
     CHECK(rs_cayley_polish(S, R, &error, &e) == RS_E_VALUE);
 }
 
+// ---- by products
+
+// The step of one LU and that of products: from norms that decide the step to such that no power of A is needed.
+static void series(const rs_kernels *k)
+{
+    static const size_t orders[] = {1, 2, 37, 130};
+    static const double sizes[] = {1, 1e-2, 1e-3, 1e-4, 1e-7, 0};
+    static float other[MOST * MOST], was[MOST * MOST];
+    void *there = rs_memory_process.alloc(rs_cayley_series_work(MOST));
+    if (!CHECK(there != NULL)) return;
+    for (size_t i = 0; i < 4; i++)
+        for (size_t j = 0; j < 6; j++) {
+            const size_t n = orders[i];
+            rs_error e = {0};
+            rs_cayley_info want, got;
+            rotation(n, 3, R);
+            noise(n, 4, sizes[j], E);
+            memcpy(other, R, n * n * sizeof *R);
+            memcpy(was, E, n * n * sizeof *E);
+            CHECK(rs_cayley_step(n, R, E, 1.5, work, &want, &e) == RS_OK && rs_cayley_series(k, n, other, E, 1.5, false, there, &got, &e) == RS_OK);
+            double off = 0;
+            for (size_t l = 0; l < n * n; l++) off = fmax(off, fabs((double)R[l] - (double)other[l]));
+            CHECKF(off <= 1e-6 && error_of(n, other) < 3e-6, "%s: order %zu, gradients of %g: %.3g from the step of an LU, |R^T R - I| %.3g", k->name, n, sizes[j], off, error_of(n, other));
+            CHECKF(fabs(got.step - want.step) <= 1e-12 * want.step && fabs(got.norm - want.norm) <= 1e-12 * want.norm && fabs(got.tangent - want.tangent) <= 1e-12 * want.tangent, "%s: order %zu: step %g of norm %g", k->name, n, got.step, got.norm);
+            CHECK(memcmp(was, E, n * n * sizeof *E) == 0);
+        }
+    // what it says of a gradient that is not finite, R being left; and the repair
+    rs_error e = {0};
+    rotation(S, 3, R);
+    memcpy(before, R, sizeof R);
+    noise(S, 4, 1, E);
+    E[S * S - 1] = INFINITY;
+    CHECKF(rs_cayley_series(k, S, R, E, 1.5, true, there, NULL, &e) == RS_E_VALUE && strcmp(e.text, "gradient is not finite") == 0 && memcmp(R, before, sizeof R) == 0, "%s: %s", k->name, e.text);
+    for (int i = 0; i < S * S; i++) R[i] += (float)(1e-4 * rs_random_normal(3, 3, (uint64_t)i));
+    memset(E, 0, sizeof E);
+    e = (rs_error){0};
+    CHECKF(rs_cayley_series(k, S, R, E, 1.5, true, there, NULL, &e) == RS_OK && error_of(S, R) < 2e-6, "%s: tidied to %.3g", k->name, error_of(S, R));
+    // rounding in 100 steps, repaired in every eighth
+    const size_t n = 64;
+    double worst = 0;
+    rotation(n, 11, R);
+    for (uint64_t t = 1; t <= 100; t++) {
+        for (size_t i = 0; i < n * n; i++) E[i] = (float)(rs_random_uniform(t, 2, i) - 0.5);
+        if (!CHECK(rs_cayley_series(k, n, R, E, 1.5, t % 8 == 0, there, NULL, &e) == RS_OK)) break;
+        if (t % 24 == 7) worst = fmax(worst, error_of(n, R));
+    }
+    CHECKF(worst > 0 && worst < 1e-5, "%s: |R^T R - I| %.3g in 100 steps", k->name, worst);
+    rs_memory_process.release(there);
+}
+
 // ---- threads
 
 enum { T = 6, ORDER = 300 };
@@ -358,6 +408,7 @@ int main(void)
         procrustes(k, false);
         procrustes(k, true);
         repair(k);
+        series(k);
     }
     not_finite();
     huge();

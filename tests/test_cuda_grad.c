@@ -85,15 +85,28 @@ static void joins(const char *label)
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
         for (int how = 0; how < 4; how++)
             for (size_t gap = 0; gap < 3; gap++) {
-                const size_t B = shapes[s][0], n = shapes[s][1], lda = gap == 0 ? 0 : n + gap - 1, held = lda == 0 ? n : (B - 1) * lda + n;
-                float *a = noise(held, 1), *y = noise(B * n, 1), *ha = up(a, held), *hy = up(y, B * n);
-                cuda->each((rs_join)how, B, n, ha, lda, hy);
-                rs_kernels_reference()->each((rs_join)how, B, n, a, lda, y);
-                const double far = apart_bits(hy, y, B * n);
-                CHECKF(far == 0, "%s: each %d of %zu x %zu, rows %zu apart: %g values differ", label, how, B, n, lda, far);
+                const size_t B = shapes[s][0], n = shapes[s][1], lda = gap == 0 ? 0 : n + gap - 1, ldy = n + gap, in_a = lda == 0 ? n : (B - 1) * lda + n, in_y = (B - 1) * ldy + n;
+                float *a = noise(in_a, 1), *y = noise(in_y, 1), *ha = up(a, in_a), *hy = up(y, in_y);
+                cuda->each((rs_join)how, B, n, ha, lda, hy, ldy);
+                rs_kernels_reference()->each((rs_join)how, B, n, a, lda, y, ldy);
+                const double differ = apart_bits(hy, y, in_y);
+                CHECKF(differ == 0, "%s: each %d of %zu x %zu, rows %zu and %zu apart: %g values differ", label, how, B, n, lda, ldy, differ);
                 cuda->memory->release(ha);
                 free(a), free(y);
             }
+    for (size_t n = 1; n < 700; n = 3 * n + 1) {
+        float *x = noise(n * n, 1), *w = take(n * n, sizeof *w), *hx = up(x, n * n), *hw = up(x, n * n);
+        double *sums = take(4 * n, sizeof *sums), *hs = cuda->memory->alloc(2 * n * sizeof *sums), off = 0;
+        if (hs == NULL) exit(1);
+        cuda->skew(n, hx, hw, hs);
+        rs_kernels_reference()->skew(n, x, w, sums);
+        cuda->memory->get(sums + 2 * n, hs, 2 * n * sizeof *sums);
+        for (size_t i = 0; i < 2 * n; i++) off = fmax(off, isfinite(sums[2 * n + i]) ? fabs(sums[2 * n + i] - sums[i]) : (double)INFINITY);
+        const double differ = apart_bits(hw, w, n * n);
+        CHECKF(differ == 0 && off <= 1e-12, "%s: skew of %zu: %g values differ, sums are off by %g", label, n, differ, off);
+        cuda->memory->release(hx), cuda->memory->release(hs);
+        free(x), free(w), free(sums);
+    }
     enum { B = 6, N = 300, LD = 302 };
     float *x = noise(B * LD, 1);
     x[N] = NAN, x[2 * LD] = NAN, x[3 * LD + N - 1] = INFINITY, x[3 * LD] = -INFINITY, x[5 * LD + 7] = -INFINITY, x[0] = 3e38f, x[1] = 3e38f;
@@ -183,7 +196,7 @@ int main(void)
     cuda = rs_kernels_cuda();
     if (!CHECK(cuda != NULL)) return check_report();
     CHECK(cuda->f16_to_f32 && cuda->bf16_to_f32 && cuda->f32_to_f16 && cuda->f32_to_bf16 && cuda->gemm_nt && cuda->gemm_nn && cuda->gemm_tn && cuda->gram && cuda->rmsnorm && cuda->rope && cuda->attention &&
-          cuda->attention_cached && cuda->gemv_half && cuda->gemv_int8 && cuda->lowrank && cuda->silu_gate && cuda->hadamard && cuda->fake_quant && cuda->cross_entropy && cuda->add && cuda->each && cuda->not_finite && cuda->gptq_block &&
+          cuda->attention_cached && cuda->gemv_half && cuda->gemv_int8 && cuda->lowrank && cuda->silu_gate && cuda->hadamard && cuda->fake_quant && cuda->cross_entropy && cuda->add && cuda->each && cuda->skew && cuda->not_finite && cuda->gptq_block &&
           cuda->rmsnorm_grad && cuda->silu_gate_grad && cuda->attention_grad && cuda->loss_grad);
     for (int order = 0; order < 3; order++) {
         char label[32];

@@ -59,6 +59,7 @@ static void failing(void)
     if (!CHECK(rs_cuda_open() == NULL)) return;
     CHECKF(strcmp(rs_cuda_device(), "Test Device, architecture 9.0, 7 processors, 1500 MHz, memory 2000 MHz, 1 of 2 MiB free, driver for CUDA 13.0") == 0, "%s", rs_cuda_device());
     CHECK(c->alloc((size_t)2 << 20) == NULL && c->settle(&fault) == 0 && fault == NULL); // no memory is no fault
+    CHECK(c->room() == good.memory);
     char *p = c->alloc(sizeof in), *q = c->alloc(sizeof in);
     if (!CHECK(p != NULL && q != NULL)) return;
     c->put(p, in, sizeof in);
@@ -102,7 +103,7 @@ static void failing(void)
     rs_machine_be(&m);
     c->get(more, q, sizeof in);
     CHECK(memcmp(more, "\xff\xff\xff\xff\xff\xff\xff\xff", sizeof more) == 0); // nothing that could be taken for a result
-    CHECK(c->alloc(1) == NULL);
+    CHECK(c->alloc(1) == NULL && c->room() == 0);
     (void)c->settle(&fault);
     CHECKF(fault != NULL && strcmp(fault, "copy from the device: error 700") == 0, "%s", fault);
     (void)c->settle(&fault);

@@ -400,27 +400,48 @@ static void norms(const rs_kernels *k, const char *label)
         }
 }
 
-// Number by number as it is said, with one row for all and with a row for each, wider apart than they are long.
+// Number by number as it is said, with one row for all and with a row for each, wider apart than they are long; what lies between rows of y stays.
 static void joins(const rs_kernels *k, const char *label)
 {
     static const size_t shapes[][2] = {{1, 1}, {1, 0}, {3, 7}, {70, 576}, {2, 40000}};
     for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++)
         for (int how = 0; how < 4; how++)
             for (size_t gap = 0; gap < 3; gap++) {
-                const size_t B = shapes[s][0], n = shapes[s][1], lda = gap == 0 ? 0 : n + gap - 1;
-                float *a = noise(B * (n + 2)), *y = noise(B * n), *z = take(B * n, sizeof *z);
-                memcpy(z, y, B * n * sizeof *z);
-                k->each((rs_join)how, B, n, a, lda, y);
+                const size_t B = shapes[s][0], n = shapes[s][1], lda = gap == 0 ? 0 : n + gap - 1, ldy = n + gap;
+                float *a = noise(B * (n + 2)), *y = noise(B * ldy), *z = take(B * ldy, sizeof *z);
+                memcpy(z, y, B * ldy * sizeof *z);
+                k->each((rs_join)how, B, n, a, lda, y, ldy);
                 size_t wrong = 0;
-                for (size_t i = 0; i < B * n; i++) {
-                    const float x = a[i / n * lda + i % n], want = how == RS_JOIN_PLUS ? z[i] + x : how == RS_JOIN_MINUS ? z[i] - x : how == RS_JOIN_TIMES ? z[i] * x : -x;
+                for (size_t i = 0; i < B * ldy; i++) {
+                    const bool in = i % ldy < n;
+                    const float x = in ? a[i / ldy * lda + i % ldy] : 0, want = !in ? z[i] : how == RS_JOIN_PLUS ? z[i] + x : how == RS_JOIN_MINUS ? z[i] - x : how == RS_JOIN_TIMES ? z[i] * x : -x;
                     wrong += memcmp(&want, &y[i], sizeof want) != 0;
                 }
-                CHECKF(wrong == 0, "%s: each %d of %zu x %zu, rows %zu apart: %zu differ", label, how, B, n, lda, wrong);
+                CHECKF(wrong == 0, "%s: each %d of %zu x %zu, rows %zu and %zu apart: %zu differ", label, how, B, n, lda, ldy, wrong);
                 free(a);
                 free(y);
                 free(z);
             }
+    for (size_t n = 1; n < 700; n = 3 * n + 1) { // 1, 4, 13, ..
+        float *x = noise(n * n), *w = take(n * n, sizeof *w);
+        double *sums = take(2 * n, sizeof *sums), off = 0;
+        k->skew(n, x, w, sums);
+        size_t wrong = 0;
+        for (size_t i = 0; i < n; i++) {
+            double size = 0, squares = 0;
+            for (size_t j = 0; j < n; j++) {
+                const float want = (x[i * n + j] - x[j * n + i]) / 2;
+                wrong += fabsf(w[i * n + j] - want) > 1e-7f || w[i * n + j] != -w[j * n + i];
+                size += fabs((double)w[i * n + j]);
+                squares += (double)w[i * n + j] * (double)w[i * n + j];
+            }
+            off = worse(off, worse(fabs(sums[i] - size), fabs(sums[n + i] - squares)));
+        }
+        CHECKF(wrong == 0 && off <= 1e-12, "%s: skew of %zu: %zu differ, sums are off by %g", label, n, wrong, off);
+        free(x);
+        free(w);
+        free(sums);
+    }
     enum { B = 6, N = 33, LD = 35 };
     float *x = noise(B * LD);
     x[N] = NAN, x[LD + N + 1] = INFINITY; // behind a row

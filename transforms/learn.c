@@ -104,6 +104,7 @@ const rs_learn_options *rs_learn_asked(const rs_learn *l) { return &l->o; }
 const char *rs_learn_device(const rs_learn *l) { return l->k->memory != NULL ? l->k->name : "cpu"; }
 rs_learn_state *rs_learn_progress(rs_learn *l) { return &l->at; }
 rs_learned *rs_learn_set(rs_learn *l) { return l->set; }
+rs_status rs_learn_fetch(rs_learn *l, rs_error *e) { return rs_objective_fetch(l->objective, e); }
 double rs_learn_flops(const rs_learn *l) { return rs_objective_flops(l->objective, true) * (double)l->o.batch; }
 
 void rs_learn_sequences(const rs_learn *l, uint64_t *learned, uint64_t *held)
@@ -162,6 +163,7 @@ static rs_status look(rs_learn *l, rs_error *e)
     RS_TRY(rs_learn_look(l, &news.loss, e));
     news.seconds = now() - start;
     if (news.loss.total < l->at.best) {
+        RS_TRY(rs_learn_fetch(l, e));
         l->at.best = news.loss.total;
         l->at.best_step = l->at.step;
         l->at.looks_without = 0;
@@ -185,6 +187,14 @@ static void watch(rs_learn *l, double loss)
     if (a->rising == RISING) tell(l, &(rs_learn_news){.what = RS_LEARN_RISING, .loss = {.total = a->smooth}});
 }
 
+// Where the slopes are, if that can be.
+static rs_status take_step(rs_learn *l, const rs_learned_rates *rates, rs_learned_move *move, rs_error *e)
+{
+    if (l->k->memory != NULL && rs_learned_steps_there(l->set)) return rs_learned_step_there(l->set, l->k, rs_objective_mirrors(l->objective), rates, move, e);
+    RS_TRY(rs_objective_gather(l->objective, e));
+    return rs_learned_step(l->set, rates, move, e);
+}
+
 static rs_status step(rs_learn *l, rs_error *e)
 {
     rs_learn_news news = {.what = RS_LEARN_STEP};
@@ -196,8 +206,7 @@ static rs_status step(rs_learn *l, rs_error *e)
         RS_TRY(rs_objective_run(l->objective, sequence(l, l->at.step * l->o.batch + i), rs_learned_view(l->set, true, share), &one, e));
         add(&news.loss, &one, share);
     }
-    RS_TRY(rs_objective_gather(l->objective, e));
-    RS_TRY(rs_learned_step(l->set, &news.rates, &news.move, e));
+    RS_TRY(take_step(l, &news.rates, &news.move, e));
     l->at.step++;
     news.seconds = now() - start;
     tell(l, &news);
@@ -217,6 +226,7 @@ rs_status rs_learn_run(rs_learn *l, rs_error *e)
     const rs_learn_options *o = &l->o;
     for (;;) {
         if (o->project > 0 && (look_is_due(l) || l->at.step == o->steps) && l->at.projected != l->at.step + 1) {
+            RS_TRY(rs_learn_fetch(l, e));
             RS_TRY(rs_learned_project(l->set, o->project, e));
             l->at.projected = l->at.step + 1;
         }
@@ -235,6 +245,7 @@ rs_status rs_learn_run(rs_learn *l, rs_error *e)
         RS_TRY(s);
         if (l->calls.save != NULL && l->calls.save_every > 0 && l->at.step % l->calls.save_every == 0) RS_TRY(l->calls.save(l->calls.context, e));
     }
+    RS_TRY(rs_learn_fetch(l, e));
     if (o->holdout == 0 || o->eval_every == 0) {
         rs_learned_keep(l->set);
         l->at.best_step = l->at.step;

@@ -70,7 +70,9 @@ void rs_learn_sequences(const rs_learn *l, uint64_t *learned, uint64_t *held);
 // Floating point operations of the products of one step.
 double rs_learn_flops(const rs_learn *l);
 rs_learn_state *rs_learn_progress(rs_learn *l);
+// The set; rs_learn_fetch first, where steps were taken on a device (E_INTERNAL: it failed).
 rs_learned *rs_learn_set(rs_learn *l);
+RS_MUST_CHECK rs_status rs_learn_fetch(rs_learn *l, rs_error *e);
 // Runs to the last step. RS_NO: stopped (state and set are those of the last whole step); E_VALUE: a loss or gradient that is not a number (the best set so far can still be had);
 // E_NOMEM, E_INTERNAL (a device failed), errors of save. At the end, or after E_VALUE, call rs_learned_recall before the set is written.
 RS_MUST_CHECK rs_status rs_learn_run(rs_learn *l, rs_error *e);

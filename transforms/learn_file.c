@@ -109,6 +109,7 @@ static rs_status finish(const rs_learn_origin *from, rs_writer *w, rs_error *e)
 rs_status rs_learn_write(rs_learn *l, const rs_learn_origin *from, rs_out *out, double *error, rs_error *e)
 {
     rs_writer *w = NULL;
+    RS_TRY(rs_learn_fetch(l, e)); // so that nothing comes back later
     rs_learned_recall(rs_learn_set(l));
     rs_status s = rs_learned_refresh(rs_learn_set(l), e);
     if (s == RS_OK) s = open_writer(from, out, &w, e);
@@ -122,6 +123,7 @@ rs_status rs_learn_checkpoint(rs_learn *l, const rs_learn_origin *from, rs_out *
 {
     rs_writer *w = NULL;
     double error;
+    RS_TRY(rs_learn_fetch(l, e));
     rs_status s = open_writer(from, out, &w, e);
     if (s == RS_OK) s = write_state(l, from, w, e);
     // The best set as tensors: it changes places with the current one while it is written.
@@ -191,6 +193,7 @@ rs_status rs_learn_resume(rs_learn *l, const rs_learn_origin *from, const rs_map
     json_error_t error;
     json_t *root = json_loadb((const char *)bytes, len, JSON_REJECT_DUPLICATES, &error), *now = asked(l, from);
     rs_status s = now == NULL ? no_memory(e) : root == NULL ? rs_fail(e, RS_E_META, "learn.json: line %d: %s", error.line, error.text) : compare(json_object_get(root, "options"), now, e);
+    if (s == RS_OK) s = rs_learn_fetch(l, e);
     if (s == RS_OK) s = read_arrays(l, m, e);
     if (s == RS_OK) s = read_state(l, json_object_get(root, "state"), e);
     json_decref(root);

@@ -9,7 +9,7 @@
 #include "kernels/threads.h"
 #include "transforms/adam.h"
 #include "transforms/angles.h"
-#include "transforms/cayley.h"
+#include "transforms/cayley_series.h"
 #include "transforms/chain.h"
 #include "transforms/cut.h"
 #include "transforms/dense.h"
@@ -40,6 +40,8 @@ struct rs_learned {
     char *work;               // one part for each thread
     size_t work_size;
     int threads;
+    const rs_memory *there;   // where the steps are taken, beside the process,
+    void *work_there;         // and work there
 };
 
 // ---- memory
@@ -68,9 +70,15 @@ uint64_t rs_learned_bytes(const rs_learned_shape *s, int threads)
     return total * sizeof(float) + (uint64_t)threads * work_of(s);
 }
 
+static bool steps_there(const rs_learned_shape *s) { return !s->adam && s->mode != RS_LEARN_CHAIN; }
+
+bool rs_learned_steps_there(const rs_learned *s) { return steps_there(&s->shape); }
+
+static size_t work_there_of(const rs_learned_shape *s) { return rs_cayley_series_work(s->d > s->h ? s->d : s->h); }
+
 uint64_t rs_learned_mirrors(const rs_learned_shape *s)
 {
-    return (((s->mode == RS_LEARN_GLOBAL ? 1 : 2 * s->L) + slopes_of(s)) * s->d * s->d + 2 * s->L * s->h * s->h) * sizeof(float);
+    return (steps_there(s) ? work_there_of(s) : 0) + (((s->mode == RS_LEARN_GLOBAL ? 1 : 2 * s->L) + slopes_of(s)) * s->d * s->d + 2 * s->L * s->h * s->h) * sizeof(float);
 }
 
 static rs_status no_memory(rs_error *e) { return rs_fail(e, RS_E_NOMEM, "no memory for the rotations that are learned"); }
@@ -146,6 +154,7 @@ void rs_learned_free(rs_learned *s)
     free(s->head);
     free(s->head_slope);
     free(s->work);
+    if (s->work_there != NULL) s->there->release(s->work_there);
     free(s);
 }
 
@@ -262,18 +271,36 @@ struct turn {
     rs_cayley_info *info;
 };
 
+// Matrix i and its slope: the bases first, then the head rotations.
+struct matrix {
+    bool head;
+    size_t n, at;
+    double rate;
+    float *r, *slope;
+};
+
+static struct matrix matrix(rs_learned *s, size_t i, const rs_learned_rates *rates)
+{
+    const bool head = i >= s->dense;
+    const size_t n = head ? s->h : s->d, at = (head ? i - s->dense : i) * n * n;
+    return (struct matrix){head, n, at, head ? rates->heads : rates->bases, s->a[head ? P : R] + at, (head ? s->head_slopes : s->slopes) + at};
+}
+
+static rs_status name_matrix(const rs_learned *s, size_t i, rs_status status, rs_error *e)
+{
+    return i >= s->dense ? rs_error_prefix(e, status, "head rotation of layer %zu", i - s->dense) : rs_error_prefix(e, status, "basis %zu", i);
+}
+
 static rs_status turn_matrix(struct turn *t, size_t i, void *work, rs_error *e)
 {
     rs_learned *s = t->s;
     const rs_kernels *k = rs_kernels_cpu();
-    const bool head = i >= s->dense;
-    const size_t n = head ? s->h : s->d, at = (head ? i - s->dense : i) * n * n;
-    const double rate = head ? t->rates->heads : t->rates->bases;
-    float *r = s->a[head ? P : R] + at;
-    const float *slope = (head ? s->head_slopes : s->slopes) + at;
-    rs_status status = s->shape.adam ? rs_cayley_adam_step(n, r, slope, s->a[head ? P_M : R_M] + at, s->a[head ? P_V : R_V] + at, s->steps, rate, BETA1, BETA2, EPS, work, &t->info[i], e)
-                                     : rs_cayley_step(n, r, slope, rate, work, &t->info[i], e);
-    if (status != RS_OK) return head ? rs_error_prefix(e, status, "head rotation of layer %zu", i - s->dense) : rs_error_prefix(e, status, "basis %zu", i);
+    const struct matrix x = matrix(s, i, t->rates);
+    const size_t n = x.n;
+    float *r = x.r;
+    rs_status status = s->shape.adam ? rs_cayley_adam_step(n, r, x.slope, s->a[x.head ? P_M : R_M] + x.at, s->a[x.head ? P_V : R_V] + x.at, s->steps, x.rate, BETA1, BETA2, EPS, work, &t->info[i], e)
+                                     : rs_cayley_step(n, r, x.slope, x.rate, work, &t->info[i], e);
+    if (status != RS_OK) return name_matrix(s, i, status, e);
     if (s->steps % TIDY == 0) (void)rs_cayley_tidy(k, n, r, work);
     return RS_OK;
 }
@@ -285,6 +312,12 @@ static void turn_piece(void *context, size_t thread)
     for (size_t i = thread; i < s->dense + s->L; i += (size_t)s->threads) t->status[i] = turn_matrix(t, i, s->work + thread * s->work_size, &t->error[thread]);
 }
 
+static void moved(rs_learned_move *move, double w)
+{
+    move->largest = w > move->largest ? w : move->largest;
+    move->squares += w * w;
+}
+
 static rs_status turn_all(rs_learned *s, const rs_learned_rates *rates, rs_learned_move *move, rs_error *e)
 {
     const size_t n = s->dense + s->L, threads = (size_t)s->threads;
@@ -293,9 +326,7 @@ static rs_status turn_all(rs_learned *s, const rs_learned_rates *rates, rs_learn
     if (status == RS_OK) rs_threads_for(threads, turn_piece, &t);
     for (size_t i = 0; status == RS_OK && i < n; i++) {
         if (t.status[i] != RS_OK) status = rs_fail(e, t.status[i], "%s", t.error[i % threads].text);
-        const double w = t.info[i].tangent;
-        move->largest = w > move->largest ? w : move->largest;
-        move->squares += w * w;
+        moved(move, t.info[i].tangent);
     }
     free(t.status);
     free(t.error);
@@ -338,6 +369,34 @@ rs_status rs_learned_step(rs_learned *s, const rs_learned_rates *rates, rs_learn
     RS_TRY(step_junctions(s, rates->chain, e));
     RS_TRY(turn_all(s, rates, move, e));
     return rs_learned_refresh(s, e);
+}
+
+static rs_status turn_there(rs_learned *s, size_t i, const rs_kernels *k, rs_mirrors *m, const rs_learned_rates *rates, rs_learned_move *move, rs_error *e)
+{
+    const struct matrix x = matrix(s, i, rates);
+    const size_t count = x.n * x.n;
+    rs_cayley_info info = {0};
+    float *r, *slope;
+    RS_TRY(rs_mirrors_change(m, x.r, count, &r, e));
+    RS_TRY(rs_mirrors_sum(m, x.slope, count, &slope, e));
+    rs_mirrors_meet(m);
+    rs_status status = rs_cayley_series(k, x.n, r, slope, x.rate, s->steps % TIDY == 0, s->work_there, &info, e);
+    if (status == RS_E_INTERNAL) return status;
+    if (status != RS_OK) return name_matrix(s, i, status, e);
+    moved(move, info.tangent);
+    return RS_OK;
+}
+
+rs_status rs_learned_step_there(rs_learned *s, const rs_kernels *k, rs_mirrors *m, const rs_learned_rates *rates, rs_learned_move *move, rs_error *e)
+{
+    *move = (rs_learned_move){0};
+    s->steps++;
+    s->there = rs_memory_of(k);
+    if (s->work_there == NULL) s->work_there = s->there->alloc(work_there_of(&s->shape));
+    if (s->work_there == NULL) return no_memory(e);
+    for (size_t i = 0; i < s->dense + s->L; i++) RS_TRY(turn_there(s, i, k, m, rates, move, e));
+    rs_mirrors_drop(m);
+    return RS_OK;
 }
 
 // ---- onto a chain

@@ -32,7 +32,7 @@ typedef struct rs_learned rs_learned;
 
 // Bytes that a set of this shape takes while it is learned, a copy of the best one included.
 uint64_t rs_learned_bytes(const rs_learned_shape *s, int threads);
-// Bytes of the matrices that a view of it leads to, and of their slopes.
+// Bytes of the matrices that a view of it leads to, of their slopes, and of what rs_learned_step_there works with.
 uint64_t rs_learned_mirrors(const rs_learned_shape *s);
 // Free with rs_learned_free (NULL allowed). E_NOMEM, E_LIMIT.
 RS_MUST_CHECK rs_status rs_learned_new(rs_learned **out, const rs_learned_shape *s, rs_error *e);
@@ -47,6 +47,11 @@ RS_MUST_CHECK rs_status rs_learned_refresh(rs_learned *s, rs_error *e);
 void rs_learned_clear(rs_learned *s);
 // One step down the collected slopes. E_VALUE names the basis whose gradient is not finite; the set is then worthless (go back to a copy).
 RS_MUST_CHECK rs_status rs_learned_step(rs_learned *s, const rs_learned_rates *rates, rs_learned_move *move, rs_error *e);
+// Whether its steps can be taken where a device has the matrices and their slopes: not those of junctions, nor Adam's.
+bool rs_learned_steps_there(const rs_learned *s);
+// The same step by operations of k on the mirrors m that its matrices have there, with slopes that were not gathered. Before the set is looked at or changed otherwise rs_mirrors_fetch must bring
+// back what it did. E_VALUE, E_NOMEM, E_INTERNAL (the device failed).
+RS_MUST_CHECK rs_status rs_learned_step_there(rs_learned *s, const rs_kernels *k, rs_mirrors *m, const rs_learned_rates *rates, rs_learned_move *move, rs_error *e);
 // DENSE: brings the bases onto an exact chain of rank r (transforms/cut.h, method.md 4), the nearest set that r planes at each junction can express. E_VALUE, E_NOMEM.
 RS_MUST_CHECK rs_status rs_learned_project(rs_learned *s, uint64_t rank, rs_error *e);
 // Keeps the parameters as the best ones; and makes the kept ones the current ones.

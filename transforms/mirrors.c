@@ -7,6 +7,7 @@
 struct mirror {
     const float *here;
     float *sums;   // the same array, where it is one of sums, else NULL
+    float *back;   // the same array, where it was changed there and not yet here, else NULL
     float *there;
     size_t count;
     bool good;     // there is what is here; of sums: something has been added since they were gathered
@@ -37,8 +38,10 @@ void rs_mirrors_free(rs_mirrors *m)
 
 void rs_mirrors_moved(rs_mirrors *m)
 {
-    for (size_t i = 0; i < m->n; i++)
+    for (size_t i = 0; i < m->n; i++) {
         if (m->list[i].sums == NULL) m->list[i].good = false;
+        m->list[i].back = NULL;
+    }
 }
 
 void rs_mirrors_drop(rs_mirrors *m)
@@ -64,7 +67,7 @@ static rs_status find(rs_mirrors *m, const float *here, float *sums, size_t coun
     float *there = m->memory->alloc(count * sizeof *there);
     if (there == NULL) return rs_fail(e, RS_E_NOMEM, "no memory on the device for the rotations");
     *found = &m->list[m->n++];
-    **found = (struct mirror){here, sums, there, count, false};
+    **found = (struct mirror){here, sums, NULL, there, count, false};
     return RS_OK;
 }
 
@@ -80,6 +83,28 @@ rs_status rs_mirrors_matrix(rs_mirrors *m, const float *p, size_t count, const f
     }
     *there = f->there;
     return RS_OK;
+}
+
+rs_status rs_mirrors_change(rs_mirrors *m, float *p, size_t count, float **there, rs_error *e)
+{
+    const float *unused;
+    struct mirror *f = NULL;
+    *there = p;
+    if (m->memory == NULL || p == NULL) return RS_OK;
+    RS_TRY(rs_mirrors_matrix(m, p, count, &unused, e));
+    RS_TRY(find(m, p, NULL, count, &f, e));
+    f->back = p;
+    *there = f->there;
+    return RS_OK;
+}
+
+void rs_mirrors_fetch(rs_mirrors *m)
+{
+    for (size_t i = 0; i < m->n; i++) {
+        struct mirror *f = &m->list[i];
+        if (f->back != NULL) m->memory->get(f->back, f->there, f->count * sizeof(float));
+        f->back = NULL;
+    }
 }
 
 void rs_mirrors_meet(rs_mirrors *m)

@@ -18,6 +18,10 @@ void rs_mirrors_free(rs_mirrors *m); // NULL allowed
 void rs_mirrors_moved(rs_mirrors *m);
 // Where matrix p [count] lies; what is sent there is waited for by rs_mirrors_meet, once for many. E_NOMEM. p NULL: NULL.
 RS_MUST_CHECK rs_status rs_mirrors_matrix(rs_mirrors *m, const float *p, size_t count, const float **there, rs_error *e);
+// The same, for a caller that changes it there: rs_mirrors_fetch brings it back, before anybody looks at it or changes it here.
+RS_MUST_CHECK rs_status rs_mirrors_change(rs_mirrors *m, float *p, size_t count, float **there, rs_error *e);
+// Waits; after a fault of the device what it brought is worthless.
+void rs_mirrors_fetch(rs_mirrors *m);
 void rs_mirrors_meet(rs_mirrors *m);
 // Where to add up what belongs to matrix p [count]: zero there after rs_mirrors_gather or _drop. E_NOMEM. p NULL: NULL.
 RS_MUST_CHECK rs_status rs_mirrors_sum(rs_mirrors *m, float *p, size_t count, float **there, rs_error *e);

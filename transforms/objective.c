@@ -53,6 +53,8 @@ void rs_objective_free(rs_objective *o)
     free(o);
 }
 
+rs_mirrors *rs_objective_mirrors(rs_objective *o) { return o->mirrors; }
+
 const rs_objective_memory *rs_objective_needs(const rs_objective *o) { return &o->needs; }
 
 double rs_objective_flops(const rs_objective *o, bool derivatives)
@@ -266,5 +268,11 @@ rs_status rs_objective_run(rs_objective *o, const int32_t *ids, const rs_objecti
 rs_status rs_objective_gather(rs_objective *o, rs_error *e)
 {
     RS_TRY(rs_mirrors_gather(o->mirrors, e));
+    return rs_network_settle(o->n, e);
+}
+
+rs_status rs_objective_fetch(rs_objective *o, rs_error *e)
+{
+    rs_mirrors_fetch(o->mirrors);
     return rs_network_settle(o->n, e);
 }

@@ -4,6 +4,7 @@
 #define RS_TRANSFORMS_OBJECTIVE_H
 
 #include "kernels/decoder_grad.h"
+#include "transforms/mirrors.h"
 #include "transforms/network.h"
 
 typedef struct rs_objective rs_objective;
@@ -52,5 +53,8 @@ double rs_objective_flops(const rs_objective *o, bool derivatives);
 RS_MUST_CHECK rs_status rs_objective_run(rs_objective *o, const int32_t *ids, const rs_objective_view *view, rs_objective_loss *loss, rs_error *e);
 // Adds what a device has collected in runs since the last call to the slopes of their views; elsewhere they have it already. E_NOMEM, E_INTERNAL.
 RS_MUST_CHECK rs_status rs_objective_gather(rs_objective *o, rs_error *e);
+// Where the matrices of its views and their slopes are on a device; and brings back those that were changed there. E_INTERNAL.
+rs_mirrors *rs_objective_mirrors(rs_objective *o);
+RS_MUST_CHECK rs_status rs_objective_fetch(rs_objective *o, rs_error *e);
 
 #endif

@@ -3,7 +3,6 @@
 #ifndef RS_TRANSFORMS_OBJECTIVE_INSIDE_H
 #define RS_TRANSFORMS_OBJECTIVE_INSIDE_H
 
-#include "transforms/mirrors.h"
 #include "transforms/objective.h"
 
 enum { RS_OBJECTIVE_ROWS = 128 }; // rows of logits at a time

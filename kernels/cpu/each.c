@@ -6,7 +6,7 @@
 
 struct each {
     rs_join how;
-    size_t B, n, rows, lda;
+    size_t B, n, rows, lda, ldy;
     const float *a;
     float *y;
 };
@@ -38,11 +38,11 @@ static void piece(void *context, size_t i)
     const struct each *e = context;
     const size_t end = rs_pieces_min(e->B, (i + 1) * e->rows);
     for (size_t b = i * e->rows; b < end; b++)
-        row(e->how, e->n, e->a + b * e->lda, e->y + b * e->n);
+        row(e->how, e->n, e->a + b * e->lda, e->y + b * e->ldy);
 }
 
-void rs_each_plain(rs_join how, size_t B, size_t n, const float *a, size_t lda, float *y)
+void rs_each_plain(rs_join how, size_t B, size_t n, const float *a, size_t lda, float *y, size_t ldy)
 {
-    struct each e = {how, B, n, rs_pieces_rows(n), lda, a, y};
+    struct each e = {how, B, n, rs_pieces_rows(n), lda, ldy, a, y};
     rs_threads_for(rs_pieces_count(B, e.rows), piece, &e);
 }

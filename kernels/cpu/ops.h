@@ -71,7 +71,8 @@ void rs_cross_entropy_avx512(size_t B, size_t V, const float *logits, size_t ld,
 
 void rs_add_plain(size_t n, const float *x, float *y);
 void rs_add_avx2(size_t n, const float *x, float *y);
-void rs_each_plain(rs_join how, size_t B, size_t n, const float *a, size_t lda, float *y);
+void rs_each_plain(rs_join how, size_t B, size_t n, const float *a, size_t lda, float *y, size_t ldy);
+void rs_skew_plain(size_t n, const float *x, float *w, double *sums);
 size_t rs_not_finite_plain(size_t B, size_t n, const float *x, size_t ld);
 void rs_gptq_block_plain(size_t n, size_t rows, const float *U, size_t ldu, const float *s, size_t lds, float top, float *w, float *e, size_t ld);
 void rs_gptq_block_v8(size_t n, size_t rows, const float *U, size_t ldu, const float *s, size_t lds, float top, float *w, float *e, size_t ld);

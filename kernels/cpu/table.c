@@ -31,6 +31,7 @@ static const rs_kernels reference = {
     .cross_entropy = rs_cross_entropy_plain,
     .add = rs_add_plain,
     .each = rs_each_plain,
+    .skew = rs_skew_plain,
     .not_finite = rs_not_finite_plain,
     .gptq_block = rs_gptq_block_plain,
     .rmsnorm_grad = rs_rmsnorm_grad_plain,

@@ -43,6 +43,7 @@ static const char *reason(void)
     table.fake_quant = rs_fake_quant_cuda;
     table.add = rs_add_cuda;
     table.each = rs_each_cuda;
+    table.skew = rs_skew_cuda;
     table.not_finite = rs_not_finite_cuda;
     table.gptq_block = rs_gptq_block_cuda;
     table.rmsnorm_grad = rs_rmsnorm_grad_cuda;
