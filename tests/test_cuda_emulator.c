@@ -44,7 +44,8 @@ static void faults(void)
     static const struct {
         int which;
         const char *text;
-    } all[] = {{RS_FAULT_SKIP, "24 of 64 threads ended where others wait at a barrier"}, {RS_FAULT_APART, "at different barriers"}, {RS_FAULT_WARP, "31 of the 32 threads from 0 on"}, {RS_FAULT_MASK, "a part of a warp"}};
+    } all[] = {{RS_FAULT_SKIP, "24 of 64 threads ended where others wait at a barrier"}, {RS_FAULT_APART, "at different barriers"}, {RS_FAULT_WARP, "31 of the 32 threads from 0 on"}, {RS_FAULT_MASK, "a part of a warp"},
+             {RS_FAULT_COPY, "ended before 1 of its copies were there"}, {RS_FAULT_MEMORY, "1 blocks of 64 threads with 51200 bytes"}};
     char text[4096];
     CHECK(child(RS_FAULT_NONE, text, sizeof text) == 0 && text[0] == 0);
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
@@ -76,10 +77,27 @@ static void race(void)
     rs_cuda_memory.release(x);
 }
 
+// Copies into the memory of a block are there when they have been waited for, and not before.
+static void copies(void)
+{
+    float *x = rs_cuda_memory.alloc(N * sizeof *x);
+    for (int early = 0; early < 2; early++) {
+        size_t right = 0;
+        for (int i = 0; i < N; i++)
+            x[i] = (float)i;
+        rs_trial_fault(early ? RS_FAULT_EARLY : RS_FAULT_WAITED, x);
+        for (int i = 0; i < N; i++)
+            right += x[i] == (i < N / 2 ? (float)i : 0) + 1;
+        CHECKF(early ? right < N : right == N, "%s: %zu values are right", early ? "early" : "waited for", right);
+    }
+    rs_cuda_memory.release(x);
+}
+
 int main(void)
 {
     CHECK(rs_trial_emulated());
     faults();
     race();
+    copies();
     return check_report();
 }
