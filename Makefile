@@ -145,7 +145,7 @@ $(EMULATED_TOOLS): $(B)/emulated/%: $(EMULATED) $(B)/librs.a
 $(foreach t,$(TOOL_SRC),$(eval $(B)/emulated/$(basename $(notdir $(t))): $(B)/$(t:.c=.o)))
 
 # tests of the kernels on a real device
-GPU_TESTS = $(addprefix $(B)/gpu/,test_cuda test_cuda_grad test_cuda_gptq test_cuda_decoder test_cuda_network test_cuda_layer test_cuda_learn)
+GPU_TESTS = $(addprefix $(B)/gpu/,test_cuda test_cuda_grad test_cuda_gptq test_cuda_decoder test_cuda_network test_cuda_layer test_cuda_learn test_cuda_large)
 $(GPU_TESTS): $(B)/gpu/%: $(B)/tests/%.o $(B)/tests/tiny.o $(B)/tests/cuda/device.o $(B)/librs.a
 	@mkdir -p $(@D)
 	@$(if $(V),,echo '  LD   $@')

@@ -123,8 +123,8 @@ static void tap(const struct run *r, rs_tap which, size_t cols, const float *x)
 
 static void add_bias(const struct run *r, size_t n, const float *bias, float *y)
 {
-    for (size_t s = 0; bias != NULL && s < r->S; s++)
-        r->k->add(n, bias, y + s * n);
+    if (bias != NULL)
+        r->k->each(RS_JOIN_PLUS, r->S, n, bias, 0, y, n);
 }
 
 static rs_int_rows rows_of(const struct run *r, const rs_quantizer *q, size_t n)

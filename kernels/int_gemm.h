@@ -14,7 +14,7 @@ typedef struct rs_int_kernels rs_int_kernels;
 const rs_int_kernels *rs_int_reference(void);
 const rs_int_kernels *rs_int_cpu(void);
 const rs_int_kernels *rs_int_at(size_t i);
-// The one of the CUDA device ("cuda": dp4a for few rows, tensor cores for many); NULL where rs_kernels_cuda is NULL. Its arrays lie in the memory of that table. Then its parts: "cuda-dp4a", "cuda-mma";
+// The one of the CUDA device ("cuda": tensor cores, or dp4a for few rows with weights of a form that these read slowly); NULL where rs_kernels_cuda is NULL. Its arrays lie in the memory of that table. Then its parts: "cuda-dp4a", "cuda-mma";
 // NULL past the last.
 const rs_int_kernels *rs_int_cuda(void);
 const rs_int_kernels *rs_int_cuda_at(size_t i);

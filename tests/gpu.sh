@@ -43,6 +43,7 @@ run "kernels against the reference" "$B/gpu/test_cuda" ${QUICK:+--short}
 run "kernels of learning and of GPTQ" "$B/gpu/test_cuda_grad"
 run "GPTQ of a matrix against the processor" "$B/gpu/test_cuda_gptq"
 run "a layer on arrays of the device" "$B/gpu/test_cuda_decoder"
+run "arrays beyond 2^31 numbers" "$B/gpu/test_cuda_large"
 run "a network against the processor" "$B/gpu/test_cuda_network" ${QUICK:+--short}
 run "a layer of learning on arrays of the device" "$B/gpu/test_cuda_layer"
 run "learning against the processor" "$B/gpu/test_cuda_learn" ${QUICK:+--short}

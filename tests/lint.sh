@@ -34,6 +34,8 @@ grep -nE '\b(printf|puts|putchar|perror|abort|exit|_exit|assert)\(|\bf(printf|pu
 grep -lE '#include <(n?curses|term)\.h>' $files | grep -v '^inspect/curses/terminal\.c$' | rule 'one file includes curses'
 grep -rnE '\b(TODO|FIXME|XXX)\b' $files | rule 'nothing unfinished'
 
+grep -nE '(blockIdx|gridDim)\.x \* [^(]|\* (blockIdx|gridDim)\.x|\b(int|unsigned) [a-z_]+ = [^;]*blockIdx' kernels/cuda/*.cu kernels/cuda/*.h | rule 'numbers of threads over all blocks are size_t: blockIdx.x * (size_t)THREADS'
+
 # Every tool has a man page beside its source, which names the options of --help and no others (examples may name those of other tools).
 options() { grep -oE -- '(^|[^A-Za-z0-9-])(--[a-z][a-z0-9-]*[a-z0-9]|-[A-Za-z]\b)' | grep -oE -- '-.*' | sort -u; }
 for source in */rs-*.c; do

@@ -345,7 +345,7 @@ static void rows_alone(void)
 
 static void product(const char *label, const rs_int_kernels *by, unsigned w_bits, unsigned a_bits, size_t m, size_t n, size_t k, size_t group, bool half)
 {
-    const size_t spans = group != 0 ? k / group : 1, span = k / spans, row = rs_packed_row_bytes((int)w_bits, k), ld = k + 1, ldy = n + 2, sums_bytes = m * spans * n * sizeof(int32_t), y_bytes = m * ldy * sizeof(float);
+    const size_t spans = group != 0 ? k / group : 1, span = k / spans, row = rs_packed_row_bytes((int)w_bits, k), ld = k % 64 == 0 ? k + 16 : k + 1, ldy = n + 2, sums_bytes = m * spans * n * sizeof(int32_t), y_bytes = m * ldy * sizeof(float);
     int8_t *c = take(n * k, 1);
     uint8_t *packed = take(n * row, 1), *a = take(m * ld, 1);
     float *scales = take(n * spans, sizeof *scales), *a_scale = take(m, sizeof *a_scale), *y = take(4 * m * ldy, sizeof *y);
@@ -382,7 +382,7 @@ static void product(const char *label, const rs_int_kernels *by, unsigned w_bits
     dw.scales = half ? NULL : up(scales, n * spans * sizeof *scales);
     dw.scales_16 = half ? up(scales_16, n * spans * sizeof *scales_16) : NULL;
     dw.sums = up(of_codes, n * spans * sizeof *of_codes);
-    drows.codes = up(a, m * ld - 1); // the last row ends with its codes
+    drows.codes = up(a, m * ld - (ld - k)); // the last row ends with its codes
     drows.scale = up(a_scale, m * sizeof *a_scale);
     drows.zero = up(zero, m * sizeof *zero);
     int32_t *ds = room(sums_bytes);
@@ -410,6 +410,10 @@ static void product(const char *label, const rs_int_kernels *by, unsigned w_bits
 static void products(const char *label)
 {
     static const size_t shapes[][3] = {{1, 1, 1}, {1, 5, 7}, {3, 65, 33}, {5, 17, 130}, {67, 9, 64}, {2, 70, 517}};
+    static const size_t plain[][3] = {{1, 33, 128}, {9, 8, 1152}, {16, 70, 384}, {17, 130, 256}, {140, 129, 128}, {3, 9, 576}, {20, 5, 64}}; // weights of the common form
+    for (size_t s = 0; s < sizeof plain / sizeof *plain; s++)
+        for (unsigned w = 4; w <= 8; w += 4)
+            product(label, rs_int_cuda(), w, s % 2 == 0 ? 8 : 4, plain[s][0], plain[s][1], plain[s][2], 0, s % 2 == 1);
     for (int few = 0; few < 2; few++) // by the one that takes either
         product(label, rs_int_cuda(), 4, 4, few ? 8 : 9, 70, 130, 0, false);
     for (size_t v = 0; rs_int_cuda_at(v) != NULL; v++) {
@@ -636,7 +640,7 @@ static void conversions(const char *label)
 
 static void one_row(const char *label, size_t n, size_t k)
 {
-    const size_t ldw = k + 1;
+    const size_t ldw = k % 8 == 0 ? k + 8 : k + 1;
     float *x = noise(k), *w = noise(n * ldw), *scale = noise(n), *y = take(n, sizeof *y), *want = take(n, sizeof *want);
     uint16_t *half = take(n * ldw, sizeof *half);
     int8_t *codes = take(n * k, 1);
@@ -648,7 +652,7 @@ static void one_row(const char *label, size_t n, size_t k)
         const rs_kernels *plain = rs_kernels_reference();
         if (kind < 2) {
             (kind == 1 ? plain->f32_to_bf16 : plain->f32_to_f16)(n * ldw, w, half);
-            void *dh = up(half, (n * ldw - 1) * sizeof *half);
+            void *dh = up(half, (n * ldw - (ldw - k)) * sizeof *half);
             cuda->gemv_half(kind == 1, n, k, dx, dh, ldw, dy);
             plain->gemv_half(kind == 1, n, k, x, half, ldw, want);
             memory->release(dh);
@@ -674,6 +678,8 @@ static void rows(const char *label)
     one_row(label, 1, 1);
     one_row(label, 19, 70);
     one_row(label, 8, 321);
+    one_row(label, 9, 1352); // several numbers at a time
+    one_row(label, 3, 12);
 }
 
 static void entropies(const char *label)
@@ -765,7 +771,8 @@ static void attentions(const char *label)
         cached(label, quantizer((int)bits % 4, bits, 0), RS_RANGE_ZERO, 4, 2, bits == 4 ? 64 : 20, 5);
     cached(label, quantizer(0, 3, 4), RS_RANGE_FREE, 3, 1, 12, 3);
     cached(label, quantizer(0, 16, 0), RS_RANGE_ZERO, 2, 1, 18, 4);
-    cached(label, quantizer(1, 4, 0), RS_RANGE_ZERO, 2, 2, 7, 70); // more than a strip
+    cached(label, quantizer(1, 4, 0), RS_RANGE_ZERO, 2, 2, 7, 70);
+    cached(label, quantizer(0, 4, 0), RS_RANGE_ZERO, 5, 1, 12, 131); // more than a strip; five queries share a key
 }
 
 // A NaN in a key reaches its query and those after it.

@@ -68,7 +68,7 @@ RS_KERNEL(THREADS, 3) rs_k_gemm(struct product p)
 
 RS_KERNEL(THREADS, 3) rs_k_gemm_half(struct product p)
 {
-    tiles(p, [&](size_t i) { return p.bf16 ? __uint_as_float((unsigned)p.half[i] << 16) : rs_half_to_float(p.half[i]); });
+    tiles(p, [&](size_t i) { return p.bf16 ? __uint_as_float((unsigned)p.half[i] << 16) : rs_half_number(p.half[i]); });
 }
 
 static unsigned blocks(struct product p)
@@ -129,7 +129,7 @@ RS_KERNEL(THREADS, 4) rs_k_split(size_t m, size_t k, const float *x, size_t ldx,
 RS_KERNEL(THREADS, 4) rs_k_widen_rows(size_t n, size_t k, const uint16_t *w, size_t ldw, float *y)
 {
     for (size_t i = blockIdx.x * (size_t)THREADS + threadIdx.x; i < n * k; i += gridDim.x * (size_t)THREADS)
-        y[i] = rs_half_to_float(w[i / k * ldw + i % k]);
+        y[i] = rs_half_number(w[i / k * ldw + i % k]);
 }
 
 static unsigned for_each(size_t n)

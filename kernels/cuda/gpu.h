@@ -21,6 +21,14 @@
 #define RS_QUEUE(kernel, blocks, threads, bytes, ...) kernel<<<blocks, threads, bytes>>>(__VA_ARGS__)
 #define RS_LAUNCH(kernel, blocks, threads, bytes, ...) (kernel<<<blocks, threads, bytes>>>(__VA_ARGS__), rs_cuda_launched(#kernel))
 
+// The value of an f16 by the instruction for it, which keeps of a NaN only that it is one.
+RS_DEVICE float rs_half_number(unsigned x)
+{
+    float f;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(f) : "h"((unsigned short)x));
+    return f;
+}
+
 // c + the four products of the unsigned bytes of a with the signed bytes of b.
 RS_DEVICE int rs_dp4a(unsigned a, int b, int c)
 {
@@ -40,6 +48,31 @@ RS_DEVICE void rs_mma(int c[4], const unsigned a[4], const unsigned b[2])
 #else // the quarters that sm_75 has
     for (int i = 0; i < 4; i++)
         asm volatile("mma.sync.aligned.m8n8k16.row.col.s32.u8.s8.s32 {%0,%1}, {%2}, {%3}, {%0,%1};" : "+r"(c[i % 2 * 2]), "+r"(c[i % 2 * 2 + 1]) : "r"(a[i]), "r"(b[i / 2]));
+#endif
+}
+
+// Queues a copy of 16 bytes into block memory, zeros where not `there` (from is not read then, but is an address). What was queued since the last close is a group; wait<N>: all groups of this thread but the
+// last N are there. Other threads see them behind a barrier.
+RS_DEVICE void rs_copy_16(void *to, const void *from, bool there)
+{
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"((unsigned)__cvta_generic_to_shared(to)), "l"(__cvta_generic_to_global(from)), "r"(there ? 16 : 0) : "memory");
+#else
+    *(uint4 *)to = there ? *(const uint4 *)from : uint4{0, 0, 0, 0};
+#endif
+}
+
+RS_DEVICE void rs_copies_close(void)
+{
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+
+template <int N> RS_DEVICE void rs_copies_wait(void)
+{
+#if __CUDA_ARCH__ >= 800
+    asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
 #endif
 }
 

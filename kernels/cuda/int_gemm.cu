@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Integer products of packed weights (int_gemm.h), sums exact in int32, so the same by every kernel; results rounded step by step as the reference does it.
+// Integer products of packed weights (int_gemm.h) of every form, sums exact in int32, so the same by every kernel; results rounded step by step as the reference does it. Those of the common form have
+// kernels of their own: int_few.cu, int_tiles.cu.
 #include "kernels/cuda/ops.h"
 
-#include "kernels/cuda/half.h"
-#include "kernels/cuda/reduce.h"
+#include "kernels/cuda/int_sums.h"
 
 enum { THREADS = 128, ROWS = 4, FEW = 2 * ROWS }; // ROWS: of activations that a warp multiplies with an output at a time; FEW: so many go that way
 
@@ -40,35 +40,8 @@ RS_DEVICE unsigned codes_of(unsigned bits, const uint8_t *row, size_t j, unsigne
     return v;
 }
 
-RS_DEVICE float scale_of(const rs_int_weights *w, size_t i)
-{
-    if (w->scales != NULL)
-        return w->scales[i];
-    return rs_half_to_float(w->scales_16[i]);
-}
-
-// What becomes of the sums of one row and one output: to `sums`, or to the result.
-struct target {
-    int32_t *sums;
-    float *y;
-    size_t ldy;
-    bool add;
-};
-
-// acc += the term of span g.
-RS_DEVICE float term(const rs_int_weights *w, const rs_int_rows *a, size_t r, size_t o, size_t g, size_t spans, int sum)
-{
-    return (float)(sum - a->zero[r] * w->sums[o * spans + g]) * scale_of(w, o * spans + g);
-}
-
-RS_DEVICE void store(struct target to, const rs_int_rows *a, size_t r, size_t o, float acc)
-{
-    float *y = to.y + r * to.ldy + o;
-    *y = to.add ? *y + acc * a->scale[r] : acc * a->scale[r];
-}
-
 // A warp for each output and ROWS rows; the threads of the warp take four columns each.
-RS_KERNEL(THREADS, 4) rs_k_int_dp4a(rs_int_weights w, rs_int_rows a, struct target to)
+RS_KERNEL(THREADS, 4) rs_k_int_dp4a(rs_int_weights w, rs_int_rows a, struct rs_int_target to)
 {
     const size_t span = w.group != 0 ? w.group : w.k, spans = w.k / span, row = (w.k * w.bits + 7) / 8, strips = (a.m + ROWS - 1) / ROWS;
     const unsigned lane = threadIdx.x % RS_WARP;
@@ -93,12 +66,12 @@ RS_KERNEL(THREADS, 4) rs_k_int_dp4a(rs_int_weights w, rs_int_rows a, struct targ
                 if (to.sums != NULL)
                     to.sums[((first + r) * spans + g) * w.n + o] = sum[r];
                 else
-                    acc[r] += term(&w, &a, first + r, o, g, spans, sum[r]);
+                    acc[r] += rs_int_term(&w, &a, first + r, o, g, spans, sum[r]);
             }
         }
         for (unsigned r = 0; to.sums == NULL && lane == 0 && r < ROWS; r++)
             if (r < m)
-                store(to, &a, first + r, o, acc[r]);
+                rs_int_store(to, &a, first + r, o, acc[r]);
     }
 }
 
@@ -150,7 +123,7 @@ template <class F> RS_DEVICE void each(const rs_int_weights *w, const rs_int_row
             }
 }
 
-RS_KERNEL(THREADS, 3) rs_k_int_mma(rs_int_weights w, rs_int_rows a, struct target to)
+RS_KERNEL(THREADS, 3) rs_k_int_mma(rs_int_weights w, rs_int_rows a, struct rs_int_target to)
 {
     RS_BLOCK_ARRAY(unsigned, rows, SIDE * LINE);
     RS_BLOCK_ARRAY(unsigned, outputs, SIDE * LINE);
@@ -170,30 +143,31 @@ RS_KERNEL(THREADS, 3) rs_k_int_mma(rs_int_weights w, rs_int_rows a, struct targe
                 if (to.sums != NULL)
                     to.sums[(r * spans + g) * w.n + o] = s;
                 else
-                    t += term(&w, &a, r, o, g, spans, s);
+                    t += rs_int_term(&w, &a, r, o, g, spans, s);
             });
         }
         if (to.sums == NULL) {
             int none[DOWN][ACROSS][4] = {};
-            each(&w, &a, first_r, first_o, none, acc, [&](size_t r, size_t o, int, float &t) { store(to, &a, r, o, t); });
+            each(&w, &a, first_r, first_o, none, acc, [&](size_t r, size_t o, int, float &t) { rs_int_store(to, &a, r, o, t); });
         }
     }
 }
 
 void rs_int_product_dp4a(const rs_int_weights *w, const rs_int_rows *a, int32_t *sums, float *y, size_t ldy, bool add)
 {
-    const struct target to = {sums, y, ldy, add};
+    const struct rs_int_target to = {sums, y, ldy, add};
     const size_t warps = w->n * ((a->m + ROWS - 1) / ROWS), each_block = THREADS / RS_WARP;
     RS_LAUNCH(rs_k_int_dp4a, rs_cuda_blocks((warps + each_block - 1) / each_block), THREADS, 0, *w, *a, to);
 }
 
 void rs_int_product_mma(const rs_int_weights *w, const rs_int_rows *a, int32_t *sums, float *y, size_t ldy, bool add)
 {
-    const struct target to = {sums, y, ldy, add};
-    RS_LAUNCH(rs_k_int_mma, rs_cuda_blocks(((w->n + SIDE - 1) / SIDE) * ((a->m + SIDE - 1) / SIDE)), THREADS, 0, *w, *a, to);
+    const struct rs_int_target to = {sums, y, ldy, add};
+    if (!rs_int_few(w, a, to) && !rs_int_tiles(w, a, to))
+        RS_LAUNCH(rs_k_int_mma, rs_cuda_blocks(((w->n + SIDE - 1) / SIDE) * ((a->m + SIDE - 1) / SIDE)), THREADS, 0, *w, *a, to);
 }
 
 void rs_int_product_cuda(const rs_int_weights *w, const rs_int_rows *a, int32_t *sums, float *y, size_t ldy, bool add)
 {
-    (a->m <= FEW ? rs_int_product_dp4a : rs_int_product_mma)(w, a, sums, y, ldy, add);
+    (a->m <= FEW && !rs_int_plain(w, a) ? rs_int_product_dp4a : rs_int_product_mma)(w, a, sums, y, ldy, add);
 }

@@ -35,9 +35,9 @@ RS_KERNEL(RS_WARP, 8) rs_k_kv_append(struct rs_kv_view c, rs_quantizer q, bool v
                 atomicAdd(refused, 1ull);
         }
         __syncthreads();
-        for (size_t b = threadIdx.x; b < c.row; b += RS_WARP) { // byte b holds bits 8b .. 8b+7 of the row
+        for (unsigned b = threadIdx.x; b < c.row; b += RS_WARP) { // byte b holds bits 8b .. 8b+7 of the row
             unsigned byte = 0;
-            for (size_t j = 8 * b / c.bits; j < c.h && j * c.bits < 8 * b + 8; j++)
+            for (unsigned j = 8 * b / c.bits; j < c.h && j * c.bits < 8 * b + 8; j++)
                 byte |= j * c.bits >= 8 * b ? (unsigned)codes[j] << (j * c.bits - 8 * b) : (unsigned)codes[j] >> (8 * b - j * c.bits);
             to[b] = (uint8_t)byte;
         }

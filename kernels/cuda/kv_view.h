@@ -41,13 +41,13 @@ RS_DEVICE size_t rs_kv_view_row(const struct rs_kv_view *c, bool values, size_t 
 }
 
 // Number i of a row: what fake_quant makes of it.
-RS_DEVICE float rs_kv_view_at(const struct rs_kv_view *c, size_t row, size_t i)
+RS_DEVICE float rs_kv_view_at(const struct rs_kv_view *c, size_t row, unsigned i)
 {
     const uint8_t *codes = c->codes + row * c->row;
     if (c->bits == 16)
         return rs_half_to_float(codes[2 * i] | (unsigned)codes[2 * i + 1] << 8);
-    const size_t bit = i * c->bits, g = row * c->groups + i / c->group;
-    const unsigned shift = (unsigned)(bit % 8), pair = codes[bit / 8] | (shift + c->bits > 8 ? (unsigned)codes[bit / 8 + 1] << 8 : 0u);
+    const unsigned bit = i * c->bits, shift = bit % 8, pair = codes[bit / 8] | (shift + c->bits > 8 ? (unsigned)codes[bit / 8 + 1] << 8 : 0u);
+    const size_t g = row * c->groups + (c->groups == 1 ? 0 : i / (unsigned)c->group);
     return c->scales[g] * (float)((int)(pair >> shift & ((1u << c->bits) - 1)) - c->zeros[g]);
 }
 

@@ -165,6 +165,49 @@ void *rs_emu_shared(int site, size_t bytes)
     return p;
 }
 
+// ---- copies into block memory
+
+enum { COPIES = 64 };
+static struct copies {
+    struct {
+        void *to;
+        const void *from;
+        int group;
+    } queue[COPIES];
+    int n, group; // queued; the group that is open
+} copies_of[MOST];
+
+void rs_emu_copy(void *to, const void *from, bool there)
+{
+    struct copies *c = &copies_of[threadIdx.x];
+    if (c->n == COPIES) fault("thread %u queues more than %d copies", threadIdx.x, COPIES);
+    if ((uintptr_t)to % 16 != 0 || (uintptr_t)from % 16 != 0) fault("thread %u: a copy between %p and %p, which are no multiples of 16", threadIdx.x, from, to);
+    memset(to, 0xff, 16);
+    c->queue[c->n].to = to;
+    c->queue[c->n].from = there ? from : NULL;
+    c->queue[c->n++].group = c->group;
+}
+
+void rs_emu_copies_close(void)
+{
+    copies_of[threadIdx.x].group++;
+}
+
+void rs_emu_copies_wait(int groups)
+{
+    struct copies *c = &copies_of[threadIdx.x];
+    int kept = 0;
+    for (int i = 0; i < c->n; i++)
+        if (c->queue[i].group < c->group - groups) {
+            if (c->queue[i].from != NULL)
+                memcpy(c->queue[i].to, c->queue[i].from, 16);
+            else
+                memset(c->queue[i].to, 0, 16);
+        } else
+            c->queue[kept++] = c->queue[i];
+    c->n = kept;
+}
+
 static unsigned in_order(unsigned i, unsigned n)
 {
     if (order == 1) return n - 1 - i;
@@ -225,6 +268,8 @@ static void run_block(unsigned threads)
             }
         } while (warps(threads));
     } while (barrier(threads));
+    for (unsigned i = 0; i < threads; i++)
+        if (copies_of[i].n > 0) fault("thread %u ended before %d of its copies were there", i, copies_of[i].n);
     for (size_t i = 0; i < n_shared; i++) free(shared[i].p);
     n_shared = 0;
 }

@@ -31,7 +31,7 @@ static bool put(size_t n, const float *x)
 }
 
 // K or V through the cache of the network, and read again.
-static rs_status cached(const rs_network *n, const rs_int_kernels *by, bool values, size_t tokens, float *x, rs_error *e)
+static rs_status cached(rs_network *n, const rs_int_kernels *by, bool values, size_t tokens, float *x, rs_error *e)
 {
     rs_kv_cache c;
     RS_TRY(rs_network_cache(n, tokens, &c, e));

@@ -19,6 +19,12 @@ extern rs_emu_dim threadIdx, blockIdx, blockDim, gridDim;
 struct alignas(16) float4 {
     float x, y, z, w;
 };
+struct alignas(16) uint4 {
+    unsigned x, y, z, w;
+};
+struct alignas(8) uint2 {
+    unsigned x, y;
+};
 
 // Runs body(context) for every thread. Where a thread waits: source, line, and of a warp what is done for its 32 threads when all are there.
 // kernel: of which more than 48 KiB must have been allowed.
@@ -86,6 +92,33 @@ static inline unsigned __float_as_uint(float f)
     unsigned u;
     memcpy(&u, &f, sizeof u);
     return u;
+}
+
+// Bytes of the eight of x and y that the low three bits of each half byte of s name.
+static inline unsigned __byte_perm(unsigned x, unsigned y, unsigned s)
+{
+    const unsigned long long both = x | (unsigned long long)y << 32;
+    unsigned v = 0;
+    for (int i = 0; i < 4; i++) v |= (unsigned)(both >> 8 * (s >> 4 * i & 7) & 255) << 8 * i;
+    return v;
+}
+
+// Copies of a thread into block memory: what is queued is not there (a pattern is) before it is waited for.
+void rs_emu_copy(void *to, const void *from, bool there);
+void rs_emu_copies_close(void);
+void rs_emu_copies_wait(int groups);
+#define rs_copy_16 rs_emu_copy
+#define rs_copies_close rs_emu_copies_close
+template <int N> static inline void rs_copies_wait(void)
+{
+    rs_emu_copies_wait(N);
+}
+
+static inline float rs_half_number(unsigned x)
+{
+    const int exponent = x >> 10 & 31, fraction = x & 0x3ff;
+    const float size = exponent == 31 ? (fraction != 0 ? NAN : INFINITY) : exponent == 0 ? ldexpf((float)fraction, -24) : ldexpf((float)(fraction + 1024), exponent - 25);
+    return x & 0x8000 ? -size : size;
 }
 
 static inline unsigned long long atomicAdd(unsigned long long *p, unsigned long long x)
