@@ -379,6 +379,7 @@ static void warm(void)
 int main(int argc, char **argv)
 {
     const bool brief = argc > 1 && strcmp(argv[1], "--short") == 0;
+    if (!CHECK(rs_kernels_cuda() != NULL)) return check_report();
     tiny_path(model, sizeof model, "learn.rsq");
     tiny_path(checkpoint, sizeof checkpoint, "learn.ckpt");
     tiny_path(start, sizeof start, "start.rsq");
