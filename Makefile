@@ -2,7 +2,7 @@
 # make            library and tools in build/<flag set>/bin (build/bin points to the plain set)
 # make demo       installs what is missing, builds, runs the pipeline on samples/
 # make check      installs what is missing, builds, runs every test; make check-san: the same under ASan and UBSan
-# make check-gpu  everything that needs an NVIDIA GPU; MODEL= names a packed model beside the tiny ones. make ptxas-report: registers and spills of the CUDA kernels on each architecture
+# make check-gpu  everything that needs an NVIDIA GPU; MODEL= names a packed model beside the tiny ones, ORIGINAL=, TEXT=, RS_PYTHON= and RS_REFERENCE= what learning is measured against. make ptxas-report: registers and spills of the CUDA kernels on each architecture
 # make bench      measures; MODEL=, TEXT= name a model and a text
 # make paper      the paper's table on MODEL= with rotations learned on CALIB= and perplexity on TEXT=; samples/paper.sh lists what else can be set
 # make outliers   where the outliers of MODEL= are, before and after rotating it: learned on CALIB=, activations on TEXT=; samples/outliers.sh lists what else can be set
@@ -165,7 +165,7 @@ $(B)/emulated/bench_cuda: $(B)/tests/bench_cuda.o $(EMULATED) $(B)/librs.a
 	@$(if $(V),,echo '  LD   $@')
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(ALL_LDLIBS)
 
-tests: all $(TESTS) $(FUZZERS) $(EMULATED_TOOLS) $(B)/emulated/bench_cuda
+tests: all $(TESTS) $(FUZZERS) $(EMULATED_TOOLS) $(B)/emulated/bench_cuda $(if $(CUDA_SRC),$(GPU_TESTS) $(B)/gpu/bench_cuda)
 
 deps:
 	@sh tests/deps.sh $(DEBS)

@@ -34,14 +34,17 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+static void *rooms[64]; // all that is released at the end
+static size_t n_rooms;
+
 static void *room(size_t bytes)
 {
-    void *p = memory->alloc(bytes);
+    void *p = n_rooms < sizeof rooms / sizeof *rooms ? memory->alloc(bytes) : NULL;
     if (p == NULL) {
         fprintf(stderr, "bench_cuda: no %zu bytes on the device\n", bytes);
         exit(1);
     }
-    return p;
+    return rooms[n_rooms++] = p;
 }
 
 static void wait_for_all(void)
@@ -160,8 +163,8 @@ static void rotations(void)
 // Whether our sums are those of cuBLASLt.
 static void compare(void)
 {
-    int32_t *ours = malloc(N * N * sizeof *ours), *theirs = malloc(N * N * sizeof *theirs), *there = room(N * N * sizeof *there);
-    if (ours == NULL || theirs == NULL) exit(1);
+    int32_t *ours = malloc(N * N * sizeof *ours), *theirs = malloc(N * N * sizeof *theirs), *there = memory->alloc(N * N * sizeof *there);
+    if (ours == NULL || theirs == NULL || there == NULL) exit(1);
     rs_int_gemm_sums(rs_int_cuda(), &w, &rows, there, NULL);
     memory->get(ours, there, N * N * sizeof *ours);
     memory->get(theirs, sums, N * N * sizeof *theirs);
@@ -333,5 +336,7 @@ int main(int argc, char **argv)
     products();
     one_layer();
     wait_for_all();
+    while (n_rooms > 0) memory->release(rooms[--n_rooms]);
+    memory->release(lt.work);
     return 0;
 }

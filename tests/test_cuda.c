@@ -322,6 +322,42 @@ static void streams(const char *label)
     CHECK(!rs_int_norm_quantise(rs_int_reference(), &q, NULL, NULL));
 }
 
+// What goes over the scratch in several runs, where it holds little: the same bits as in one.
+static void little_scratch(void)
+{
+    enum { S = 11, D = 260, R = 9, NQ = 3, NKV = 1, H = 8, PARTS = (D + 127) / 128 };
+    float *x = noise(S * D), *q = noise(D * R), *m = noise(R * R), *qkv = noise(S * (NQ + 2) * H), *got = take(2 * S * (D + NQ * H), sizeof *got);
+    float *dq = up(q, D * R * sizeof *q), *dm = up(m, R * R * sizeof *m), *dw = room(2 * S * R * sizeof *dw), *da = up(qkv, S * (NQ + 2) * H * sizeof *qkv), *dy = room(S * NQ * H * sizeof *dy);
+    for (int little = 0; little < 2; little++) {
+        float *dx = up(x, S * D * sizeof *x), *to = got + (size_t)little * S * (D + NQ * H);
+        rs_trial_scratch(little ? 4 * PARTS * R * sizeof(float) : SIZE_MAX); // of four rows
+        cuda->lowrank(S, D, R, dx, dq, dm, dw);
+        rs_trial_scratch(little ? 3 * NQ * (H + 2) * sizeof(float) : SIZE_MAX); // of three tokens
+        cuda->attention(S, NQ, NKV, H, da, da + S * NQ * H, da + S * (NQ + 1) * H, dy);
+        down(to, dx, S * D * sizeof *x);
+        memory->get(to + S * D, dy, S * NQ * H * sizeof *dy);
+    }
+    settled("little scratch", 0);
+    CHECK(memcmp(got, got + S * (D + NQ * H), S * (D + NQ * H) * sizeof *got) == 0);
+    rs_trial_scratch(4 * PARTS * R * sizeof(float));
+    stream("little scratch", quantizer(0, 4, 0), S, D, R, true, true);
+    if (rs_trial_emulated()) { // none for even one row: three products; and of attention, which cannot do without, it is told
+        const char *fault;
+        rs_trial_scratch(4);
+        float *dx = up(x, S * D * sizeof *x);
+        cuda->lowrank(S, D, R, dx, dq, dm, dw);
+        down(got + S * (D + NQ * H), dx, S * D * sizeof *x);
+        CHECKF(distance(S * D, got + S * (D + NQ * H), got) <= 4e-7, "without scratch the change is off by %g", distance(S * D, got + S * (D + NQ * H), got));
+        settled("no scratch", 0);
+        cuda->attention(S, NQ, NKV, H, da, da + S * NQ * H, da + S * (NQ + 1) * H, dy);
+        (void)memory->settle(&fault);
+        CHECKF(fault != NULL && strcmp(fault, "scratch: out of memory") == 0, "attention without scratch: %s", fault != NULL ? fault : "nothing");
+    }
+    rs_trial_scratch(SIZE_MAX);
+    memory->release(dq), memory->release(dm), memory->release(dw), memory->release(da), memory->release(dy);
+    free(x), free(q), free(m), free(qkv), free(got);
+}
+
 // A row has the same bits whether it is alone or among others.
 static void rows_alone(void)
 {
@@ -580,12 +616,14 @@ static void by_cublas(const char *label)
     rs_blas_use(false);
 }
 
-// A large k of gemm_half goes over the scratch in several parts.
+// gemm_half goes over the scratch in several parts where that holds little.
 static void halves_in_parts(void)
 {
     rs_blas_use(true);
-    gemm_half("in parts", true, 9, 2, (size_t)1 << 20, 0);
-    gemm_half("in parts", false, 2, 9, (size_t)1 << 20, 1);
+    rs_trial_scratch(4000 * sizeof(uint16_t)); // of two rows of x, of three of w
+    gemm_half("in parts", true, 9, 5, 600, 0);
+    gemm_half("in parts", false, 2, 11, 600, 1);
+    rs_trial_scratch(SIZE_MAX);
     rs_blas_use(false);
 }
 
@@ -907,11 +945,11 @@ int main(int argc, char **argv)
     each("quantise", quantisers);
     each("norm, quantise, change", streams);
     rows_alone();
+    little_scratch();
     each("product", products);
     each("gemm", gemms);
     each("gemm by cuBLAS", by_cublas);
-    if (!brief)
-        halves_in_parts();
+    halves_in_parts();
     each("conversion", conversions);
     each("row times matrix", rows);
     each("cross entropy", entropies);

@@ -92,13 +92,13 @@ static void failing(void)
     (void)c->settle(&fault);
     CHECKF(fault != NULL && strcmp(fault, "cuBLAS: first") == 0, "%s", fault);
     CHECK(rs_cuda_symbol("no-such-library", "cublasCreate_v2") == NULL);
-    CHECK(rs_cuda_scratch(RS_CUDA_SCRATCH) == NULL); // there is no room for it
+    CHECK(rs_cuda_scratch(rs_cuda_scratch_bytes()) == NULL); // there is no room for it
     (void)c->settle(&fault);
     CHECKF(fault != NULL && strcmp(fault, "scratch: error 2") == 0, "%s", fault);
     m = good, m.memory = (size_t)64 << 20;
     rs_machine_be(&m);
-    CHECK(rs_cuda_scratch(1) != NULL && rs_cuda_scratch(1) == rs_cuda_scratch(RS_CUDA_SCRATCH) && c->settle(&fault) == 0 && fault == NULL);
-    CHECK(rs_cuda_scratch((size_t)RS_CUDA_SCRATCH + 1) == NULL && c->settle(&fault) == 0 && fault != NULL);
+    CHECK(rs_cuda_scratch(1) != NULL && rs_cuda_scratch(1) == rs_cuda_scratch(rs_cuda_scratch_bytes()) && c->settle(&fault) == 0 && fault == NULL);
+    CHECK(rs_cuda_scratch(rs_cuda_scratch_bytes() + 1) == NULL && c->settle(&fault) == 0 && fault != NULL);
     m = good, m.lost = 700; // a device that is lost
     rs_machine_be(&m);
     c->get(more, q, sizeof in);

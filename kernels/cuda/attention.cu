@@ -147,7 +147,7 @@ RS_KERNEL(THREADS, 4) rs_k_attention_join(struct attention a)
 // Tokens in runs whose parts the scratch holds; launch(a, blocks) queues the first kernel.
 template <class F> static void in_runs(struct attention a, F launch)
 {
-    const size_t S = a.S, before = a.before, all = (before + S + STRIP - 1) / STRIP, each = a.n_q * all * (a.h + 2) * sizeof(float), most = each < RS_CUDA_SCRATCH ? RS_CUDA_SCRATCH / each : 1;
+    const size_t S = a.S, before = a.before, all = (before + S + STRIP - 1) / STRIP, each = a.n_q * all * (a.h + 2) * sizeof(float), most = each < rs_cuda_scratch_bytes() ? rs_cuda_scratch_bytes() / each : 1;
     for (size_t first = 0; first < S; first += most) {
         struct attention run = a;
         run.S = S - first < most ? S - first : most;

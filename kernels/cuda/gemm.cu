@@ -140,7 +140,7 @@ static unsigned for_each(size_t n)
 // bf16: rows in blocks, split, three products, the smallest first. f16, which bf16 does not hold: outputs in blocks, converted.
 static void by_blas(bool bf16, size_t m, size_t n, size_t k, const float *x, size_t ldx, const uint16_t *w, size_t ldw, float beta, float *y, size_t ldy)
 {
-    const size_t each = bf16 ? 3 * sizeof(uint16_t) * k : sizeof(float) * k, most = RS_CUDA_SCRATCH / each, lines = bf16 ? m : n;
+    const size_t each = bf16 ? 3 * sizeof(uint16_t) * k : sizeof(float) * k, most = rs_cuda_scratch_bytes() / each, lines = bf16 ? m : n;
     for (size_t first = 0, count; first < lines; first += count) {
         count = lines - first < most ? lines - first : most;
         void *room = rs_cuda_scratch(count * each);
@@ -163,7 +163,7 @@ void rs_gemm_half_cuda(bool bf16, size_t m, size_t n, size_t k, const float *x, 
     const struct product p = {m, n, k, x, NULL, ldx, 1, ldw, 1, y, ldy, beta != 0, false, w, bf16};
     if (none(m, n))
         return;
-    if (k > 0 && k <= RS_CUDA_SCRATCH / (3 * sizeof(uint16_t)) && rs_blas_used())
+    if (k > 0 && k <= rs_cuda_scratch_bytes() / (3 * sizeof(uint16_t)) && rs_blas_used())
         by_blas(bf16, m, n, k, x, ldx, w, ldw, beta, y, ldy);
     else
         RS_LAUNCH(rs_k_gemm_half, blocks(p), THREADS, 0, p);

@@ -30,7 +30,7 @@ static inline size_t rs_lowrank_blocks(const struct rs_lowrank_job *j)
 // Rows whose parts the scratch holds.
 static inline size_t rs_lowrank_rows(size_t d, size_t r)
 {
-    return RS_CUDA_SCRATCH / sizeof(float) / (rs_lowrank_chunks(d) * r);
+    return rs_cuda_scratch_bytes() / sizeof(float) / (rs_lowrank_chunks(d) * r);
 }
 
 // Queues the second half of what is in parts.

@@ -44,7 +44,7 @@ RS_KERNEL(THREADS, 3) rs_k_norm_quantise(struct norm p, struct rs_lowrank_job j,
 bool rs_norm_quantise_cuda(const rs_quantizer *q, const rs_int_stream *s, const rs_int_rows *rows)
 {
     const size_t d = rows->k, r = s->r, most = r > 0 ? rs_lowrank_rows(d, r) : rows->m;
-    if (d > RS_ROW_HELD || r > RS_LOWRANK_MOST)
+    if (d > RS_ROW_HELD || r > RS_LOWRANK_MOST || most == 0)
         return false;
     const size_t floats = r > 0 && d < RS_LOWRANK_MEMORY ? (size_t)RS_LOWRANK_MEMORY : d;
     for (size_t first = 0; first < rows->m; first += most) {

@@ -13,7 +13,7 @@ extern "C" {
 #include "kernels/threads.h"
 }
 
-enum { KEPT = 16, LEAST = 75, STAGES = 4, STAGE = 16 << 20, SLICE = 512 << 10 }; // LEAST: architecture 7.5; bytes of a page-locked buffer, and of it that one thread fills at a time
+enum { KEPT = 16, LEAST = 75, STAGES = 4, STAGE = 16 << 20, SLICE = 512 << 10, SCRATCH = 32 << 20 }; // LEAST: architecture 7.5; bytes of a page-locked buffer, and of it that one thread fills at a time
 
 static char why_not[160], device_line[384], fault_line[256], told[256];
 static unsigned long long *refused;
@@ -308,8 +308,13 @@ void *rs_cuda_symbol(const char *library, const char *name)
 void *rs_cuda_scratch(size_t bytes)
 {
     if (scratch == NULL)
-        scratch = take(RS_CUDA_SCRATCH);
-    if (scratch == NULL || bytes > RS_CUDA_SCRATCH)
+        scratch = take(SCRATCH);
+    if (scratch == NULL || bytes > SCRATCH)
         note("scratch", cudaErrorMemoryAllocation);
-    return bytes <= RS_CUDA_SCRATCH ? scratch : NULL;
+    return bytes <= SCRATCH ? scratch : NULL;
+}
+
+size_t rs_cuda_scratch_bytes(void)
+{
+    return SCRATCH;
 }

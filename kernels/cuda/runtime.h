@@ -30,9 +30,9 @@ void rs_cuda_launched(const char *kernel);
 void rs_cuda_note(const char *what, const char *failure);
 // A function of a library that comes with CUDA ("cublas"), which is opened at run time; NULL: not on this machine.
 void *rs_cuda_symbol(const char *library, const char *name);
-// Device memory for what an operation hands from one of its kernels to the next, the same for all operations; bytes: at most RS_CUDA_SCRATCH. NULL, which is noted, where there is none.
-enum { RS_CUDA_SCRATCH = 32 << 20 };
+// Device memory for what an operation hands from one of its kernels to the next, the same for all operations; bytes: at most rs_cuda_scratch_bytes. NULL, which is noted, where there is none.
 void *rs_cuda_scratch(size_t bytes);
+size_t rs_cuda_scratch_bytes(void);
 
 #ifdef __cplusplus
 }

@@ -23,6 +23,11 @@ void rs_trial_block_memory(size_t bytes)
     (void)bytes;
 }
 
+void rs_trial_scratch(size_t bytes)
+{
+    (void)bytes;
+}
+
 void rs_trial_memory(size_t bytes)
 {
     (void)bytes;

@@ -18,6 +18,8 @@ void rs_trial_order(int order);
 void rs_trial_blocks(size_t most);
 // Bytes of block memory that a kernel may be allowed.
 void rs_trial_block_memory(size_t bytes);
+// Bytes of scratch that operations share; SIZE_MAX: as on a device.
+void rs_trial_scratch(size_t bytes);
 // Bytes that alloc still gives; SIZE_MAX: all there are.
 void rs_trial_memory(size_t bytes);
 // Bytes that are taken and not released; 0 on a real device.

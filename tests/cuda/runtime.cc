@@ -156,11 +156,24 @@ extern "C" void rs_cuda_note(const char *what, const char *text)
     failed = failure;
 }
 
+enum { SCRATCH = 32 << 20 };
+static size_t scratch_bytes = SCRATCH;
+
+extern "C" void rs_trial_scratch(size_t bytes)
+{
+    scratch_bytes = bytes < SCRATCH ? bytes : (size_t)SCRATCH;
+}
+
+extern "C" size_t rs_cuda_scratch_bytes(void)
+{
+    return scratch_bytes;
+}
+
 extern "C" void *rs_cuda_scratch(size_t bytes)
 {
     static void *scratch;
-    if (scratch == NULL && (scratch = take(RS_CUDA_SCRATCH)) != NULL) taken -= malloc_usable_size(scratch); // it is not the caller's to release
-    if (scratch == NULL || bytes > RS_CUDA_SCRATCH) {
+    if (scratch == NULL && (scratch = take(SCRATCH)) != NULL) taken -= malloc_usable_size(scratch); // it is not the caller's to release
+    if (scratch == NULL || bytes > scratch_bytes) {
         rs_cuda_note("scratch", "out of memory");
         return NULL;
     }
