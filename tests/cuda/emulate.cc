@@ -20,8 +20,7 @@ enum state { READY, AT_BARRIER, AT_WARP, DONE };
 // Where something stopped.
 struct place {
     void *at[5]; // of __builtin_setjmp, which changes no signal masks and so needs no system call
-    ucontext_t start;
-    bool fresh;
+    const ucontext_t *start; // where a fiber that has not run yet begins
     void *fake; // of the address sanitizer
 };
 
@@ -79,10 +78,9 @@ __attribute__((noinline, no_sanitize("address"))) static void change(struct plac
     (void)stack, (void)size;
 #endif
     if (__builtin_setjmp(from->at) == 0) {
-        if (to->fresh) {
-            to->fresh = false;
-            setcontext(&to->start);
-        }
+        const ucontext_t *first = to->start;
+        to->start = NULL;
+        if (first != NULL) setcontext(first);
         __builtin_longjmp(to->at, 1);
     }
 #if defined(__SANITIZE_ADDRESS__)
@@ -92,23 +90,37 @@ __attribute__((noinline, no_sanitize("address"))) static void change(struct plac
 
 static const void *main_stack;
 static size_t main_size;
+static unsigned sequence[MOST], n_threads, position; // in which order threads run, and who is next
 
-static void back(void)
+// From here to the next thread that can run, or back to what started them all.
+static void go_on(struct place *from)
 {
-    here = &scheduler;
-    change(&now->place, &scheduler, main_stack, main_size);
+    while (position < n_threads && fibers[sequence[position]].state != READY) position++;
+    if (position < n_threads) {
+        const unsigned t = sequence[position++];
+        now = &fibers[t];
+        threadIdx = {t, 0, 0};
+        here = &now->place;
+        change(from, here, stacks + t * (size_t)STACK, STACK);
+    } else if (from != &scheduler) {
+        here = &scheduler;
+        change(from, here, main_stack, main_size);
+    }
 }
 
 // A fiber runs one thread after another.
 static void run_fiber(void)
 {
 #if defined(__SANITIZE_ADDRESS__)
-    __sanitizer_finish_switch_fiber(NULL, &main_stack, &main_size);
+    const void *stack; // of what changed to it: the first time that is no fiber
+    size_t size;
+    __sanitizer_finish_switch_fiber(NULL, &stack, &size);
+    if (main_stack == NULL) main_stack = stack, main_size = size;
 #endif
     for (;;) {
         job(job_context);
         now->state = DONE;
-        back();
+        go_on(&now->place);
     }
 }
 
@@ -116,13 +128,14 @@ static void start(void)
 {
     stacks = (char *)mmap(NULL, (size_t)MOST * STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (stacks == MAP_FAILED) fault("no memory for the stacks");
+    static ucontext_t starts[MOST];
     for (size_t i = 0; i < MOST; i++) {
-        ucontext_t *c = &fibers[i].place.start;
+        ucontext_t *c = &starts[i];
         getcontext(c);
         c->uc_stack.ss_sp = stacks + i * STACK;
-        c->uc_stack.ss_size = STACK;
+        c->uc_stack.ss_size = STACK - i % 64 * 192; // ends of stacks do not fall into the same lines of a cache
         makecontext(c, run_fiber, 0);
-        fibers[i].place.fresh = true;
+        fibers[i].place.start = c;
     }
 }
 
@@ -131,7 +144,7 @@ static void wait_as(enum state s, const char *file, int line)
     now->state = s;
     now->file = file;
     now->line = line;
-    back();
+    go_on(&now->place);
 }
 
 void rs_emu_barrier(const char *file, int line)
@@ -255,17 +268,12 @@ static bool barrier(unsigned threads)
 
 static void run_block(unsigned threads)
 {
+    n_threads = threads;
     for (unsigned i = 0; i < threads; i++) fibers[i].state = READY;
     do {
         do {
-            for (unsigned i = 0; i < threads; i++) {
-                const unsigned t = in_order(i, threads);
-                if (fibers[t].state != READY) continue;
-                now = &fibers[t];
-                threadIdx = {t, 0, 0};
-                here = &now->place;
-                change(&scheduler, here, stacks + t * (size_t)STACK, STACK);
-            }
+            position = 0;
+            go_on(&scheduler);
         } while (warps(threads));
     } while (barrier(threads));
     for (unsigned i = 0; i < threads; i++)
@@ -309,6 +317,7 @@ void rs_emu_run(const void *kernel, unsigned blocks, unsigned threads, size_t by
     dynamic_bytes = bytes;
     gridDim = {blocks, 1, 1};
     blockDim = {threads, 1, 1};
+    for (unsigned i = 0; i < threads; i++) sequence[i] = in_order(i, threads);
     for (unsigned b = 0; b < blocks; b++) {
         blockIdx = {b, 0, 0};
         run_block(threads);
