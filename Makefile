@@ -3,6 +3,7 @@
 # make demo       installs what is missing, builds, runs the pipeline on samples/
 # make check      installs what is missing, builds, runs every test; make check-san: the same under ASan and UBSan
 # make check-gpu  everything that needs an NVIDIA GPU; MODEL= names a packed model beside the tiny ones, ORIGINAL=, TEXT=, RS_PYTHON= and RS_REFERENCE= what learning is measured against. make ptxas-report: registers and spills of the CUDA kernels on each architecture
+# make check-long a real model on the emulated device, minutes; MODEL=, TEXT= name it and a text
 # make bench      measures; MODEL=, TEXT= name a model and a text
 # make paper      the paper's table on MODEL= with rotations learned on CALIB= and perplexity on TEXT=; samples/paper.sh lists what else can be set
 # make outliers   where the outliers of MODEL= are, before and after rotating it: learned on CALIB=, activations on TEXT=; samples/outliers.sh lists what else can be set
@@ -185,6 +186,9 @@ update-golden: tests
 check-gpu: all $(if $(CUDA_SRC),$(GPU_TESTS) $(B)/gpu/bench_cuda)
 	@B=$(abspath $(B)) MODEL='$(MODEL)' bash tests/gpu.sh
 
+check-long: tests
+	@B=$(abspath $(B)) MODEL='$(MODEL)' TEXT='$(TEXT)' bash tests/long.sh
+
 ptxas-report: $(if $(CUDA_SRC),$(CUDA_SRC:%.cu=$(B)/%.cu.o) all)
 	@ARCHS='$(CUDA_ARCHS)' bash tests/ptxas.sh $(CUDA_SRC:%.cu=$(B)/%.cu.o.ptxas)
 
@@ -220,7 +224,7 @@ clean:
 	rm -rf build
 
 help:
-	@sed -n '2,13s/^# //p' Makefile
+	@sed -n '2,14s/^# //p' Makefile
 
 FORCE:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
