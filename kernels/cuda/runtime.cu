@@ -48,7 +48,9 @@ static void note(const char *what, cudaError_t error)
 static const char *refuse(const char *what, cudaError_t error)
 {
     (void)cudaFree(refused);
+    (void)cudaFree(scratch);
     refused = NULL;
+    scratch = NULL;
     snprintf(why_not, sizeof why_not, "%s%s%s", what, error != cudaSuccess ? ": " : "", error != cudaSuccess ? cudaGetErrorString(error) : "");
     (void)cudaGetLastError();
     return why_not;
@@ -99,6 +101,8 @@ const char *rs_cuda_open(void)
     error = cudaSetDevice(0);
     if (error == cudaSuccess)
         error = cudaMalloc((void **)&refused, sizeof *refused);
+    if (error == cudaSuccess)
+        error = cudaMalloc(&scratch, SCRATCH);
     if (error != cudaSuccess)
         return refuse(error == cudaErrorMemoryAllocation ? "too little memory on the device" : "device 0", error);
     unsigned long long *const counter = refused;
@@ -307,11 +311,10 @@ void *rs_cuda_symbol(const char *library, const char *name)
 
 void *rs_cuda_scratch(size_t bytes)
 {
-    if (scratch == NULL)
-        scratch = take(SCRATCH);
-    if (scratch == NULL || bytes > SCRATCH)
-        note("scratch", cudaErrorMemoryAllocation);
-    return bytes <= SCRATCH ? scratch : NULL;
+    if (bytes <= SCRATCH)
+        return scratch;
+    note("scratch", cudaErrorMemoryAllocation);
+    return NULL;
 }
 
 size_t rs_cuda_scratch_bytes(void)

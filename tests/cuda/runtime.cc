@@ -14,6 +14,9 @@
 
 static size_t most_blocks, room = SIZE_MAX, taken, settles = SIZE_MAX;
 static unsigned long long refused;
+enum { SCRATCH = 32 << 20 };
+static size_t scratch_bytes = SCRATCH;
+static void *scratch;
 static const char *failed;
 static char failure[128];
 
@@ -44,7 +47,7 @@ extern "C" void rs_trial_wide_release(void *p, size_t bytes)
     munmap(p, bytes);
 }
 
-// For tools linked with this device: RS_TRIAL_MEMORY bytes of memory, and a device that is lost behind RS_TRIAL_SETTLES waits.
+// For tools linked with this device: RS_TRIAL_MEMORY bytes of memory beside the scratch, and a device that is lost behind RS_TRIAL_SETTLES waits.
 static size_t from_environment(const char *name)
 {
     const char *value = getenv(name);
@@ -53,6 +56,7 @@ static size_t from_environment(const char *name)
 
 extern "C" const char *rs_cuda_open(void)
 {
+    scratch = malloc(SCRATCH);
     room = from_environment("RS_TRIAL_MEMORY");
     settles = from_environment("RS_TRIAL_SETTLES");
     return NULL;
@@ -156,9 +160,6 @@ extern "C" void rs_cuda_note(const char *what, const char *text)
     failed = failure;
 }
 
-enum { SCRATCH = 32 << 20 };
-static size_t scratch_bytes = SCRATCH;
-
 extern "C" void rs_trial_scratch(size_t bytes)
 {
     scratch_bytes = bytes < SCRATCH ? bytes : (size_t)SCRATCH;
@@ -171,8 +172,6 @@ extern "C" size_t rs_cuda_scratch_bytes(void)
 
 extern "C" void *rs_cuda_scratch(size_t bytes)
 {
-    static void *scratch;
-    if (scratch == NULL && (scratch = take(SCRATCH)) != NULL) taken -= malloc_usable_size(scratch); // it is not the caller's to release
     if (scratch == NULL || bytes > scratch_bytes) {
         rs_cuda_note("scratch", "out of memory");
         return NULL;
