@@ -111,7 +111,7 @@ $(B)/commit: FORCE
 
 $(B)/librs.a: $(LIB_OBJ)
 	@$(if $(V),,echo '  AR   $@')
-	$(Q)rm -f $@ && ar rcs $@ $^
+	$(Q)rm -f $@ && ar rcs $@ $^ && printf '%s\n' '$(ALL_LDLIBS)' >$(B)/librs.libs
 
 define tool_rule
 $(B)/bin/$(basename $(notdir $(1))): $(B)/$(1:.c=.o) $(B)/librs.a

@@ -203,7 +203,7 @@ int main(int argc, char **argv)
     tiny_path(fused, sizeof fused, "fused.rsq");
     tiny_path(cut, sizeof cut, "cut.rsq");
     tiny_path(packed, sizeof packed, "packed.rsq");
-    rs_threads_set(2);
+    rs_threads_set(1);
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         if ((brief && i != 4) || !make(&kinds[i])) continue;
         perplexity(&kinds[i], false);

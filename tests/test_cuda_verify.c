@@ -218,7 +218,7 @@ int main(void)
     tiny_path(fused, sizeof fused, "fused.rsq");
     tiny_path(chain, sizeof chain, "chain.rsq");
     tiny_path(packed, sizeof packed, "packed.rsq");
-    rs_threads_set(2);
+    rs_threads_set(1);
     o.scheme.w_bits = 4;
     o.a.bits = o.kv.bits = 4;
     if (CHECK(tiny_model(model, &s) && tiny_rotations(rotations, &s, TINY_DENSE, 0.3, 0, 5, model)) &&

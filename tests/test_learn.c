@@ -265,7 +265,7 @@ static void same_state(void)
         learner_close(&a);
         learner_close(&b);
     }
-    rs_threads_set(2);
+    rs_threads_set(1); // programs run side by side
 }
 
 // From a set that was written learning goes on at the same function; what cannot start where.
@@ -389,7 +389,7 @@ static void searched(void)
 
 int main(void)
 {
-    rs_threads_set(2);
+    rs_threads_set(1); // programs run side by side
     if (!CHECK(learner_model(tiny_path(model, sizeof model, "model.rsq"), NULL))) return check_report();
     if (!learner_identity(tiny_path(identity, sizeof identity, "identity.rsq"))) return check_report();
     tiny_path(set, sizeof set, "set.rsq");

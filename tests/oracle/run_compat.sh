@@ -9,5 +9,5 @@ fi
 tmp=$(mktemp -d) && trap 'rm -rf "$tmp"' EXIT
 san=()
 [ "$SAN" = 1 ] && san=(-fsanitize=address,undefined)
-gcc -std=c11 -D_GNU_SOURCE -O1 "${san[@]}" -I"$T/.." -o "$tmp/peer" "$T/oracle/compat_peer.c" "$B/librs.a" $(pkg-config --libs openblas libxxhash libpcre2-8 jansson msgpack) -lm -pthread || exit 1
+gcc -std=c11 -D_GNU_SOURCE -O1 "${san[@]}" -I"$T/.." -o "$tmp/peer" "$T/oracle/compat_peer.c" "$B/librs.a" $(cat "$B/librs.libs") || exit 1
 "$RS_PYTHON" "$T/oracle/compat.py" "$tmp" "$tmp/peer"

@@ -9,7 +9,7 @@ fi
 tmp=$(mktemp -d) && trap 'rm -rf "$tmp"' EXIT
 san=()
 [ "$SAN" = 1 ] && san=(-fsanitize=address,undefined)
-gcc -std=c11 -D_GNU_SOURCE -O1 "${san[@]}" -I"$T/.." -o "$tmp/slopes" "$T/oracle/learn_slopes.c" "$B/librs.a" $(pkg-config --libs openblas msgpack libxxhash libpcre2-8 jansson) -lm -pthread || exit 1
+gcc -std=c11 -D_GNU_SOURCE -O1 "${san[@]}" -I"$T/.." -o "$tmp/slopes" "$T/oracle/learn_slopes.c" "$B/librs.a" $(cat "$B/librs.libs") || exit 1
 rs-import -q "$T/../samples/model" -o "$tmp/model.rsq" || exit 1
 python3 "$T/tiny_hf.py" "$tmp/tiny" layers=2 d=32 f=48 heads=4 kv=2 h=16 && rs-import -q "$tmp/tiny" -o "$tmp/tiny.rsq" || exit 1
 OPENBLAS_NUM_THREADS=1 "$RS_PYTHON" "$T/oracle/learn.py" "$tmp/slopes" "$tmp/model.rsq" "$T/../samples/model" "$tmp/tiny.rsq" "$tmp/tiny"

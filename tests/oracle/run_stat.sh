@@ -9,5 +9,5 @@ fi
 tmp=$(mktemp -d) && trap 'rm -rf "$tmp"' EXIT
 san=()
 [ "$SAN" = 1 ] && san=(-fsanitize=address,undefined)
-gcc -std=c11 -D_GNU_SOURCE -O1 "${san[@]}" -I"$T/.." -o "$tmp/taps" "$T/oracle/stat_taps.c" "$B/librs.a" $(pkg-config --libs openblas msgpack libxxhash libpcre2-8 jansson) -lm -pthread || exit 1
+gcc -std=c11 -D_GNU_SOURCE -O1 "${san[@]}" -I"$T/.." -o "$tmp/taps" "$T/oracle/stat_taps.c" "$B/librs.a" $(cat "$B/librs.libs") || exit 1
 "$RS_PYTHON" "$T/oracle/stat.py" "$tmp" "$T/../samples"

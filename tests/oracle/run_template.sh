@@ -9,7 +9,7 @@ fi
 tmp=$(mktemp -d) && trap 'rm -rf "$tmp"' EXIT
 san=()
 [ "$SAN" = 1 ] && san=(-fsanitize=address,undefined)
-gcc -std=c11 -D_GNU_SOURCE -O1 "${san[@]}" -I"$T/.." -o "$tmp/render" "$T/oracle/template_render.c" "$B/librs.a" $(pkg-config --libs openblas libxxhash libpcre2-8 jansson msgpack) -lm -pthread || exit 1
+gcc -std=c11 -D_GNU_SOURCE -O1 "${san[@]}" -I"$T/.." -o "$tmp/render" "$T/oracle/template_render.c" "$B/librs.a" $(cat "$B/librs.libs") || exit 1
 model=
 for f in "${RS_SHARED:-}"/data/*.gguf; do
     [ -e "$f" ] && "$RS_PYTHON" -c 'import gguf' 2>/dev/null && model=$f
