@@ -7,7 +7,7 @@
 #include "inspect/measure.h"
 #include "transforms/network.h"
 
-enum { RS_KERNELS_ROLES = 7, RS_KERNELS_STAGES = 5, RS_KERNELS_OPERATIONS = 8 };
+enum { RS_KERNELS_ROLES = 7, RS_KERNELS_STAGES = 5, RS_KERNELS_FUSED = 8, RS_KERNELS_OPERATIONS };
 
 // The matrices of one role, q to down.
 typedef struct rs_kernels_role {
@@ -89,7 +89,7 @@ typedef struct rs_kernels_result {
 //   12 u |y| + 2^-120 of silu(gate) up (e^x by 6 u, and a sum, a quotient and a product that round on both sides),
 //   rs_kernels_allowed(d) max|y| of the row of the junction,
 //   max|v| (2 c + rs_kernels_allowed(n) + 12 u) of attention of a token to n keys: c is the rounding of a score as above, the rest that of n weights and their sums.
-// The device's packed cache holds the bytes of the reference's.
+// Fused: the bits of rmsnorm, codes and lowrank of the device one by one. The device's packed cache holds the bytes of the reference's.
 //
 // Logits: mean KL and relative difference of the integer network, and of a device's, are at most 4 times the larger of those of plain and nudged.
 RS_MUST_CHECK rs_status rs_kernels_check(const rs_mapped *m, const int32_t *ids, size_t S, const rs_kernels_options *o, rs_kernels_result *r, rs_error *e);

@@ -8,7 +8,7 @@
 
 enum { NORM, JUNCTION, ROPE, HADAMARD, FAKE_QUANT, SILU, ADD, ATTENTION, INPUTS = 4 };
 
-static const char *const names[RS_KERNELS_OPERATIONS] = {"rmsnorm", "lowrank", "rope", "hadamard", "fake_quant", "silu_gate", "add", "attention"};
+static const char *const names[RS_KERNELS_OPERATIONS] = {"rmsnorm", "lowrank", "rope", "hadamard", "fake_quant", "silu_gate", "add", "attention", "fused"};
 
 const char *rs_kernels_operation_name(size_t operation)
 {
@@ -201,6 +201,8 @@ rs_status rs_kernels_device(rs_kernels_state *s, rs_network *n, const rs_decoder
     RS_TRY(check(s, &(call){.operation = NORM, .where = "FFN", .B = S, .n = d, .in = {ffn, l->norm_ffn}, .count = {S * d, l->norm_ffn != NULL ? d : 0}, .eps = h->eps}, e));
     RS_TRY(junction(s, "attention", &l->attn, d, x, e));
     RS_TRY(junction(s, "FFN", &l->ffn, d, ffn, e));
+    RS_TRY(rs_kernels_fused(s, "attention", h, &l->in_q, l->norm_attn, &l->attn, x, e));
+    RS_TRY(rs_kernels_fused(s, "FFN", h, &l->in_gate, l->norm_ffn, &l->ffn, ffn, e));
     RS_TRY(rope(s, n, sim->place[RS_KERNELS_Q], e));
     RS_TRY(attention(s, h, sim, e));
     RS_TRY(rotation(s, "q", h->r3, sim->place[RS_KERNELS_Q], S * nq, e));

@@ -31,6 +31,8 @@ RS_MUST_CHECK rs_status rs_kernels_matrix(rs_kernels_state *s, size_t role, cons
 size_t rs_kernels_repeat(const rs_kernels_state *s);
 // The operations of the device's table on what the simulated run of a layer saw, x: its input [S, d], against the reference. E_NOMEM, E_INTERNAL.
 RS_MUST_CHECK rs_status rs_kernels_device(rs_kernels_state *s, rs_network *n, const rs_decoder_layer *l, const rs_kernels_run *sim, const float *x, rs_error *e);
+// The pass that the device makes of a stream x [S, d] in one go (rs_int_norm_quantise), as often as it is asked for, against its parts one by one. E_NOMEM, E_INTERNAL.
+RS_MUST_CHECK rs_status rs_kernels_fused(rs_kernels_state *s, const char *where, const rs_decoder_shape *h, const rs_quantizer *q, const float *gamma, const rs_junction *j, const float *x, rs_error *e);
 // x [S, d] in place through the layer of the integer network n on the device. E_NOMEM, E_INTERNAL.
 RS_MUST_CHECK rs_status rs_kernels_device_layer(rs_kernels_state *s, rs_network *n, float *x, rs_error *e);
 // The packed cache of K and V [S, n_kv h] as they are before quantising. E_NOMEM, E_INTERNAL.

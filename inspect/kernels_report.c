@@ -41,6 +41,7 @@ char *rs_kernels_report_table(const rs_kernels_result *r)
     for (size_t i = 0; r->device && i < RS_KERNELS_OPERATIONS; i++) {
         const rs_kernels_operation *o = &r->operation[i];
         if (o->runs == 0) add(text, &at, "device      %-10s the model has none\n", rs_kernels_operation_name(i));
+        else if (i == RS_KERNELS_FUSED) add(text, &at, "device      %-10s %llu numbers, the bits of rmsnorm, codes and lowrank\n", rs_kernels_operation_name(i), (unsigned long long)o->numbers);
         else if (o->share == 0) add(text, &at, "device      %-10s %llu numbers, the reference's bits\n", rs_kernels_operation_name(i), (unsigned long long)o->numbers);
         else add(text, &at, "device      %-10s %llu numbers, differences %.3f of what is allowed\n", rs_kernels_operation_name(i), (unsigned long long)o->numbers, o->share);
     }

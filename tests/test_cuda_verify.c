@@ -45,7 +45,7 @@ static void good(const tiny_spec *s)
             const uint64_t nq = s->n_q * s->h, nkv = s->n_kv * s->h, n[] = {nq, nkv, nkv, s->d, s->f, s->f, s->d}, k[] = {s->d, s->d, s->d, nq, s->d, s->d, s->f}, rows = TOKENS + MADE_UP;
             CHECKF(r.role[j].sums == s->L * 2 * (rows + 2) * n[j] && r.role[j].codes == s->L * 2 * rows * k[j], "%s: counts of %s", variant.name, rs_kernels_role_name(j));
         }
-        static const bool exact[RS_KERNELS_OPERATIONS] = {[2] = true, [3] = true, [4] = true, [6] = true};
+        static const bool exact[RS_KERNELS_OPERATIONS] = {[2] = true, [3] = true, [4] = true, [6] = true, [RS_KERNELS_FUSED] = true};
         for (size_t j = 0; j < RS_KERNELS_OPERATIONS; j++)
             CHECKF(r.operation[j].runs > 0 && r.operation[j].share <= (exact[j] ? 0 : 1), "%s: %d runs, %g", rs_kernels_operation_name(j), (int)r.operation[j].runs, r.operation[j].share);
     }
@@ -78,6 +78,20 @@ static size_t wrong_quantise(const rs_quantizer *q, size_t B, size_t n, const fl
     const size_t bad = rs_int_cuda_at(1)->quantise(q, B, n, x, ldx, codes, ld, scale, zero);
     codes[n - 1] ^= 1;
     return bad;
+}
+
+static bool wrong_fused(const rs_quantizer *q, const rs_int_stream *s, const rs_int_rows *rows)
+{
+    const bool made = rs_int_cuda_at(1)->norm_quantise(q, s, rows);
+    rows->codes[rows->ld + 2] ^= 1;
+    return made;
+}
+
+static bool wrong_change(const rs_quantizer *q, const rs_int_stream *s, const rs_int_rows *rows)
+{
+    const bool made = rs_int_cuda_at(1)->norm_quantise(q, s, rows);
+    if (turn++ > 0) s->x[3] = nextafterf(s->x[3], 1e30f);
+    return made;
 }
 
 static void wrong_norm(size_t B, size_t d, const float *x, const float *gamma, float eps, float *y)
@@ -158,6 +172,10 @@ static void wrong(void)
     found("a code", "model.layers.0.self_attn.q_proj.weight: cuda-mma", ": code ");
     table.rmsnorm = wrong_norm;
     found("a norm", "layer 0, rmsnorm of attention on cuda", "the reference has");
+    variant.norm_quantise = wrong_fused;
+    found("a code of the fused pass", "layer 0, fused of attention on cuda: token 1, column 2:", "the code is another");
+    variant.norm_quantise = wrong_change;
+    found("a stream by one ulp, the second time", "layer 0, fused of attention on cuda: token 0, column 3:", "the stream is another");
     table.rope = wrong_rope;
     found("a rotation by one ulp", "layer 0, rope of q on cuda: token 0, column 1:", "the reference has");
     table.silu_gate = wrong_gate;
