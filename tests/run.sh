@@ -44,7 +44,8 @@ only=("$@")
 units() {
     local logs log name status took t0=$SECONDS
     logs=$(mktemp -d)
-    for t in "$B"/tests/test_*; do [ -x "$t" ] && [[ $t != *.* ]] && echo "$t"; done |
+    # those of long sources first, so that the last ones are short
+    for t in $(ls -S "$T"/test_*.c); do t=$B/tests/$(basename "$t" .c) && [ -x "$t" ] && echo "$t"; done |
         xargs -P "$(nproc)" -I{} bash -c 'log=$0/$(basename "$1"); "$1" >"$log" 2>&1; echo "$? $SECONDS" >"$log.ended"' "$logs" {}
     for log in "$logs"/test_*; do
         [[ $log == *.ended ]] && continue

@@ -217,7 +217,7 @@ static void drift(size_t n)
             for (size_t i = 0; i < n * n; i++) E[i] = (float)(rs_random_uniform(t, 2, i) - 0.5);
         else
             for (size_t i = 0; i < n; i++)
-                for (size_t j = 0; j < n; j++) E[i * n + j] = (float)(rs_random_normal(t, 1, i) * (j == t % n));
+                for (size_t j = 0; j < n; j++) E[i * n + j] = j == t % n ? (float)rs_random_normal(t, 1, i) : 0;
         if (!CHECK(rs_cayley_step(n, R, E, 1.5, work, NULL, &e) == RS_OK)) return;
         if (t % 24 == 0 || t == 100) worst = fmax(worst, error_of(n, R));
         if (t % 8 == 0) seen = fmax(seen, rs_cayley_tidy(k, n, R, work));

@@ -398,7 +398,6 @@ int main(int argc, char **argv)
     steps();
     if (!brief && CHECK(learner_model(model, NULL) && learner_identity(start))) {
         learns(RS_LEARN_GLOBAL, true, 17);  // in the first step's first sequence
-        learns(RS_LEARN_GLOBAL, false, 29); // in the first step's second
         learns(RS_LEARN_DENSE, false, 43);  // in the second step's second
         learns(RS_LEARN_CHAIN, false, 35);
     }

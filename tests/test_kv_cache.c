@@ -195,7 +195,8 @@ int main(void)
                     one((rs_quantizer){.bits = bits, .sym = sym, .clip = 1, .group = 8, .range = other}, RS_RANGE_ZERO, 4, 1, 80, 11);
             }
         one((rs_quantizer){.bits = 4, .clip = 1}, RS_RANGE_FREE, 3, 1, 64, 270); // several blocks of keys
-        one((rs_quantizer){.bits = 4, .clip = 1, .group = 64}, RS_RANGE_FREE, 66, 1, 128, 140);
+        if (threads > 1)
+            one((rs_quantizer){.bits = 4, .clip = 1, .group = 64}, RS_RANGE_FREE, 66, 1, 128, 140);
         halves();
     }
     refused();
