@@ -3,6 +3,7 @@
 // and a device that fails are told; a run of rs_learn goes the way it goes on the processor, and on from a checkpoint of its own kind.
 #include "kernels/threads.h"
 #include "tests/cuda/emulate.h"
+#include "tests/cuda/failing.h"
 #include "tests/learner.h"
 #include "tests/objectives.h"
 #include "transforms/cayley_series.h"
@@ -204,15 +205,6 @@ static void spoiled_attention(size_t S, size_t n_q, size_t n_kv, size_t h, const
     const float nan = NAN;
     rs_kernels_cuda()->attention_grad(S, n_q, n_kv, h, q, k, v, out, dout, dq, dk, dv, work);
     rs_kernels_cuda()->memory->put(dk, &nan, sizeof nan);
-}
-
-static size_t left; // calls of settle before it fails
-static size_t failing_settle(const char **fault)
-{
-    const size_t n = rs_kernels_cuda()->memory->settle(fault);
-    if (left == 0) *fault = "rs_k_test: unspecified launch failure";
-    else left--;
-    return n;
 }
 
 // Runs once on a device that takes turns with two layers, or holds all; then, where that went wrong, once more on one that does not.

@@ -4,6 +4,7 @@
 #include "inspect/eval.h"
 #include "inspect/generate.h"
 #include "tests/cuda/emulate.h"
+#include "tests/cuda/failing.h"
 #include "tests/stages.h"
 #include "transforms/device.h"
 
@@ -129,16 +130,6 @@ static void tokens(const struct kind *kind)
 
 // The device's table, whose memory fails when it is told to.
 static rs_memory broken;
-static size_t left;
-
-static size_t failing_settle(const char **fault)
-{
-    const size_t n = rs_kernels_cuda()->memory->settle(fault);
-    if (left == 0) *fault = "rs_k_test: unspecified launch failure";
-    else left--;
-    return n;
-}
-
 static void failing(const struct kind *kind)
 {
     const size_t before = rs_trial_taken();

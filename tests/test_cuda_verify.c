@@ -4,6 +4,7 @@
 #include "inspect/kernels_check.h"
 #include "kernels/cpu/int_ops.h"
 #include "tests/cuda/emulate.h"
+#include "tests/cuda/failing.h"
 #include "tests/stages.h"
 
 enum { TOKENS = 5, MADE_UP = 6, REPEAT = 2 };
@@ -195,15 +196,6 @@ static void wrong(void)
 }
 
 // ---- a device that fails
-
-static size_t left; // calls of settle before it fails
-static size_t failing_settle(const char **fault)
-{
-    const size_t n = rs_kernels_cuda()->memory->settle(fault);
-    if (left == 0) *fault = "rs_k_test: unspecified launch failure";
-    else left--;
-    return n;
-}
 
 static void failing(void)
 {
