@@ -32,7 +32,9 @@ check "rs-verify --kernels" $? "$(tail -1 "$tmp/out")"
 gpu rs-verify "$tmp/fused.rsq" --against "$tmp/model.rsq" --text "$tmp/text" --ctx 16 >"$tmp/out" 2>&1
 check "rs-verify --against" $? "$(tail -1 "$tmp/out" | sed -E 's/.*: (logits)/\1/')"
 loss() { sed -nE 's/.*"nll": ([0-9.]+).*/\1/p' | head -1; }
-near "rs-eval, losses" 1e-5 "$(gpu rs-eval "$tmp/fused.rsq" --text "$tmp/text" --ctx 16 --windows 2 --json | loss)" "$(rs-eval -q "$tmp/fused.rsq" --text "$tmp/text" --ctx 16 --windows 2 --json | loss)"
+there=$(gpu rs-eval "$tmp/fused.rsq" --text "$tmp/text" --ctx 16 --windows 2 --json | loss)
+near "rs-eval, losses" 1e-5 "$there" "$(rs-eval -q "$tmp/fused.rsq" --text "$tmp/text" --ctx 16 --windows 2 --json | loss)"
+near "rs-eval on a device with memory for a quarter of the file" 0 "$(RS_TRIAL_MEMORY=$(($(stat -c %s "$tmp/fused.rsq") / 4)) gpu rs-eval "$tmp/fused.rsq" --text "$tmp/text" --ctx 16 --windows 2 --json | loss)" "$there"
 gpu rs-stat "$tmp/fused.rsq" --text "$tmp/text" --samples 1 --ctx 16 --csv >"$tmp/a" && rs-stat -q "$tmp/fused.rsq" --text "$tmp/text" --samples 1 --ctx 16 --csv >"$tmp/b"
 n=$(paste -d, "$tmp/a" "$tmp/b" | awk -F, '{ n = NF / 2; for (i = 1; i <= n; i++) { a = $i; b = $(i + n); d = a - b; if (a != b && !(a + 0 == a && (d < 0 ? -d : d) <= 1e-3 * (a < 0 ? -a : a))) bad++ } } END { print NR ":" bad + 0 }')
 [ "${n#*:}" = 0 ] && [ "${n%:*}" -gt 100 ]
