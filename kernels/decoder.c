@@ -106,15 +106,6 @@ size_t rs_decoder_scratch(const rs_decoder_shape *s, const rs_decoder_layer *l, 
            codes_bytes(s, l, S);
 }
 
-// Copies an array, where the arrays lie.
-static void copy(const struct run *r, void *to, const void *from, size_t bytes)
-{
-    if (r->k->memory != NULL)
-        r->k->memory->move(to, from, bytes);
-    else
-        memcpy(to, from, bytes);
-}
-
 static void tap(const struct run *r, rs_tap which, size_t cols, const float *x)
 {
     if (r->tap != NULL)
@@ -226,7 +217,7 @@ static void project(struct run *r, size_t n, rs_tap raw, size_t count, const str
             last = last && (done[j] || same(l[i].input, l[j].input));
         float *in = last ? r->input : r->copy;
         if (!last)
-            copy(r, in, r->input, r->S * n * sizeof *in);
+            rs_memory_of(r->k)->move(in, r->input, r->S * n * sizeof *in);
         if (l[i].input->bits < 16)
             r->bad += r->k->fake_quant(l[i].input, r->S, n, in, n);
         tap(r, raw + 1, n, in);
@@ -249,7 +240,7 @@ static void junction(const struct run *r, const rs_junction *j, size_t first, si
     if (j->t != NULL) {
         float *y = r->change + first * d;
         r->k->gemm_nn(rows, d, d, x, d, j->t, d, 0, y, d);
-        copy(r, x, y, rows * d * sizeof(float));
+        rs_memory_of(r->k)->move(x, y, rows * d * sizeof(float));
     } else if (j->r > 0) {
         r->k->lowrank(rows, d, j->r, x, j->q, j->m, r->change + first * 2 * j->r);
     }

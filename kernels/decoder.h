@@ -42,7 +42,7 @@ typedef enum rs_half { RS_HALF_ATTN = 1, RS_HALF_FFN = 2, RS_HALF_BOTH = 3 } rs_
 
 // Bytes of scratch that rs_decoder_forward needs for a sequence of S tokens.
 size_t rs_decoder_scratch(const rs_decoder_shape *shape, const rs_decoder_layer *layer, size_t S);
-// With a table that has a memory of its own (memory.h) all arrays lie there: weights, tables, x, scratch, cache; what a tap sees; `by` is of the same device, no weight has codes without `by`, and the rows
+// With a table that has a memory of its own (memory.h) all arrays lie there: weights, tables, x, scratch, cache, and what a tap sees; `by` is of the same device, no weight has codes without `by`, and the rows
 // refused are counted there.
 // x [S, d] in place through one layer; cos, sin [S, h/2] for its positions; tap may be NULL; scratch of rs_decoder_scratch bytes, 64-aligned.
 // Returns the number of rows with NaN or infinity met by a quantiser (0 = fine).

@@ -253,7 +253,7 @@ static rs_status prepare(rs_network *n, const rs_decoder_layer *layer, size_t S,
 
 static rs_status not_finite(rs_network *n, size_t bad, rs_error *e)
 {
-    if (n->device != NULL) rs_network_device_queued(n);
+    rs_network_queued(n);
     return bad == 0 ? RS_OK : rs_fail(e, RS_E_VALUE, "layer %llu: %zu rows of activations hold NaN or infinity", (unsigned long long)n->loaded, bad);
 }
 

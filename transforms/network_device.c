@@ -104,15 +104,12 @@ void rs_network_device_close(rs_network *n)
 
 // ---- what is in the queue
 
-void rs_network_device_queued(rs_network *n)
-{
-    if (!n->device->queued) n->device->since = n->loaded;
-    n->device->queued = true;
-}
-
 void rs_network_queued(rs_network *n)
 {
-    if (n->device != NULL) rs_network_device_queued(n);
+    struct rs_network_device *d = n->device;
+    if (d == NULL) return;
+    if (!d->queued) d->since = n->loaded;
+    d->queued = true;
 }
 
 rs_status rs_network_device_settle(rs_network *n, rs_error *e)

@@ -81,7 +81,5 @@ RS_MUST_CHECK rs_status rs_network_device_losses(rs_network *n, size_t rows, con
 RS_MUST_CHECK rs_status rs_network_device_rope(rs_network *n, size_t S, const float **cos, const float **sin, rs_error *e);
 RS_MUST_CHECK rs_status rs_network_device_settle(rs_network *n, rs_error *e);
 const float *rs_network_device_norm(const rs_network *n);
-// Says that layer n->loaded has work in the queue.
-void rs_network_device_queued(rs_network *n);
 
 #endif
